@@ -1,0 +1,76 @@
+"""The values that travel from a source model to a quantized one."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Precision = Literal["float32", "float16", "dynamic", "int8"]
+"""``int8`` is full integer: weights, activations, inputs and outputs (see ``IoDtype``)."""
+
+IoDtype = Literal["int8", "uint8", "float32"]
+"""What the application hands in and gets back in an ``int8`` model."""
+
+Severity = Literal["info", "warning", "error"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """Something a user should know; never silence (DESIGN, promise 1)."""
+
+    name: str
+    """Stable kebab-case name, such as ``calibration-range``."""
+    severity: Severity
+    """``error`` stops the build; ``warning`` and ``info`` are shown and recorded."""
+    message: str
+    """What was found, with the numbers."""
+    fix: str
+    """What to do about it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorSpec:
+    """One input or output of a model."""
+
+    name: str
+    """The name in the model's signature, which is the source's own name."""
+    shape: tuple[int, ...]
+    """Static shape with the batch, such as (1, 32, 32, 3)."""
+    dtype: str
+    """numpy name, such as ``float32`` or ``int8``."""
+    scale: float | None = None
+    """Quantization scale, per tensor; None where the tensor is not quantized."""
+    zero_point: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FloatModel:
+    """A float32 .tflite with a static batch and one named signature, ``serving_default``."""
+
+    tflite: bytes
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    source_format: str
+    """``keras``, ``keras-h5``, ``saved-model``, ..."""
+    route: str
+    """How it was converted, such as ``frozen-concrete-function`` or ``from_keras_model``."""
+    tools: dict[str, str]
+    """Package name -> version of what converted it."""
+    findings: tuple[Finding, ...] = ()
+    log: Path | None = None
+    """The framework's own output, kept when it said something."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizedModel:
+    """The flatbuffer at the precision asked for; equal to the float one for ``float32``."""
+
+    tflite: bytes
+    precision: Precision
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    tools: dict[str, str]
+    findings: tuple[Finding, ...] = ()
+
+
+Ranges = dict[str, tuple[float, float]]
+"""Tensor name -> (min, max) seen over the calibration samples."""

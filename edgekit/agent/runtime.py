@@ -1,0 +1,158 @@
+"""The one adapter to the TFLite runtimes: ai-edge-litert, tflite-runtime, tensorflow.
+
+Host and device use the same functions, so what was audited is what runs.
+"""
+
+import importlib
+import os
+
+RUNTIMES = (
+    ("ai-edge-litert", "ai_edge_litert.interpreter"),
+    ("tflite-runtime", "tflite_runtime.interpreter"),
+    ("tensorflow", "tensorflow.lite.python.interpreter"),
+)
+"""Distribution and module, in the order of preference."""
+
+XNNPACK = "xnnpack"
+NONE = "none"
+
+
+class RuntimeMissing(Exception):
+    """No TFLite runtime can be imported."""
+
+
+class ModelRefused(Exception):
+    """The runtime will not load, prepare or run this model."""
+
+
+class DelegateRefused(Exception):
+    """The delegate library cannot be loaded or refuses the model."""
+
+
+class Tensor:
+    """An input or output: ``name``, ``shape`` (tuple), ``dtype`` (numpy dtype), ``scale`` and ``zero_point`` (or None)."""
+
+    def __init__(self, name, details):
+        scales, points = details["quantization_parameters"]["scales"], details["quantization_parameters"]["zero_points"]
+        self.name = name
+        self.index = int(details["index"])
+        self.shape = tuple(int(size) for size in details["shape"])
+        self.dtype = details["dtype"]
+        self.scale = float(scales[0]) if len(scales) == 1 else None
+        self.zero_point = int(points[0]) if len(scales) == 1 else None
+
+
+def find_runtime():
+    """Name, version and interpreter module of the runtime that is installed; raises RuntimeMissing."""
+    for name, module_name in RUNTIMES:
+        try:
+            module = importlib.import_module(module_name)
+        except ImportError:
+            continue
+        return name, _version(name, module), module
+    raise RuntimeMissing("none of ai-edge-litert, tflite-runtime and tensorflow can be imported")
+
+
+def _version(name, module):
+    try:
+        from importlib import metadata  # Python 3.8
+    except ImportError:
+        return str(getattr(module, "__version__", "unknown"))
+    for distribution in (name, name + "-cpu"):
+        try:
+            return metadata.version(distribution)
+        except metadata.PackageNotFoundError:
+            continue
+    return str(getattr(module, "__version__", "unknown"))
+
+
+class Model:
+    """A model that is loaded, prepared and ready to run.
+
+    ``delegate``: ``xnnpack`` (the runtime's default), ``none`` (its plain kernels), or the path of an external
+    delegate library. ``model`` is a path or the bytes of a .tflite.
+    """
+
+    def __init__(self, model, delegate=XNNPACK, num_threads=1, preserve_all_tensors=False):
+        self.runtime, self.version, module = find_runtime()
+        self.delegate = delegate
+        arguments = {"num_threads": num_threads}
+        if isinstance(model, (bytes, bytearray, memoryview)):
+            arguments["model_content"] = bytes(model)
+        else:
+            if not os.path.exists(str(model)):
+                raise ModelRefused("%s does not exist" % model)
+            arguments["model_path"] = str(model)
+        if preserve_all_tensors:
+            arguments["experimental_preserve_all_tensors"] = True
+        if delegate == NONE:
+            arguments["experimental_op_resolver_type"] = module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        elif delegate != XNNPACK:
+            try:
+                arguments["experimental_delegates"] = [module.load_delegate(delegate)]
+            except (ValueError, OSError, RuntimeError) as err:
+                raise DelegateRefused("%s: %s" % (delegate, err))
+        try:
+            self.interpreter = module.Interpreter(**arguments)
+            self.interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as err:
+            raise ModelRefused(str(err).strip() or type(err).__name__)
+        self.inputs, self.outputs = self._tensors()
+
+    def _tensors(self):
+        interpreter = self.interpreter
+        inputs = [(str(item["name"]), item) for item in interpreter.get_input_details()]
+        outputs = [(str(item["name"]), item) for item in interpreter.get_output_details()]
+        signatures = interpreter.get_signature_list()
+        if len(signatures) == 1:
+            runner = interpreter.get_signature_runner(next(iter(signatures)))
+            inputs = _named(inputs, runner.get_input_details())
+            outputs = _named(outputs, runner.get_output_details())
+        return [Tensor(*item) for item in inputs], [Tensor(*item) for item in outputs]
+
+    def set_inputs(self, arrays):
+        """Copy one array per input name into the model; shapes and dtypes must be the tensors' own."""
+        for tensor in self.inputs:
+            self.interpreter.set_tensor(tensor.index, arrays[tensor.name])
+
+    def get_outputs(self):
+        """Output name -> a copy of the array."""
+        return {tensor.name: self.interpreter.get_tensor(tensor.index) for tensor in self.outputs}
+
+    def invoke(self):
+        """Run once on what the inputs hold; raises ModelRefused."""
+        try:
+            self.interpreter.invoke()
+        except (ValueError, RuntimeError) as err:
+            raise ModelRefused(str(err).strip() or type(err).__name__)
+
+    def run(self, arrays):
+        """Arrays by input name in, arrays by output name out."""
+        self.set_inputs(arrays)
+        self.invoke()
+        return self.get_outputs()
+
+
+def _named(tensors, by_signature):
+    names = {int(details["index"]): str(name) for name, details in by_signature.items()}
+    return [(names.get(int(details["index"]), name), details) for name, details in tensors]
+
+
+def quantize(array, tensor):
+    """Real values -> the tensor's dtype: round(x / scale) + zero_point, clipped; float tensors are only cast."""
+    import numpy as np
+
+    if tensor.scale is None or array.dtype == tensor.dtype:
+        return np.ascontiguousarray(array, dtype=tensor.dtype)
+    limits = np.iinfo(tensor.dtype)
+    steps = np.round(array.astype(np.float64) / tensor.scale) + tensor.zero_point
+    return np.clip(steps, limits.min, limits.max).astype(tensor.dtype)
+
+
+def dequantize(array, tensor):
+    """The tensor's dtype -> real values, float32."""
+    import numpy as np
+
+    if tensor.scale is None:
+        return np.asarray(array, dtype=np.float32)
+    return ((array.astype(np.float32) - tensor.zero_point) * tensor.scale).astype(np.float32)

@@ -1,0 +1,77 @@
+"""What every command shares: options with their environment variable, JSON on stdout, messages on stderr."""
+
+import json
+import logging
+import sys
+from collections.abc import Callable
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def option(*names: str, **settings: Any) -> Callable[[F], F]:
+    """``click.option`` with ``EDGEKIT_NAME`` as its environment variable, shown in the help."""
+    long = next(name for name in names if name.startswith("--")).split("/")[0]
+    variable = "EDGEKIT_" + long.removeprefix("--").replace("-", "_").upper()
+    return click.option(*names, **{"envvar": variable, "show_envvar": True, **settings})
+
+
+def common(function: F) -> F:
+    """The ``--json`` and ``-v`` of every command; passed on as ``as_json`` and ``verbose``."""
+    function = click.option("--json", "as_json", is_flag=True, help="Data on stdout as JSON; messages on stderr.")(function)
+    return click.option(
+        "-v", "--verbose", is_flag=True, callback=_verbosity, help="More of what happens; tracebacks."
+    )(function)
+
+
+def _verbosity(_context: click.Context, _parameter: click.Parameter, value: bool) -> bool:  # noqa: FBT001
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.DEBUG if value else logging.WARNING, format="%(name)s: %(message)s", force=True
+    )
+    if not value:
+        # what it has to say reaches the user as our own error
+        logging.getLogger("paramiko").setLevel(logging.CRITICAL)
+    return value
+
+
+def emit(value: Any) -> None:
+    """Print a JSON document on stdout; ``schema_version`` comes first."""
+    import msgspec
+
+    document = msgspec.to_builtins(value)
+    click.echo(json.dumps({"schema_version": 1, **document}, indent=2))
+
+
+def console() -> "Console":
+    """Where messages, tables of progress and findings go: stderr."""
+    from rich.console import Console
+
+    return Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+def output() -> "Console":
+    """Where results go: stdout. Never wider than the terminal, never folded in a pipe."""
+    from rich.console import Console
+
+    return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=140)
+
+
+@contextmanager
+def progress() -> "Iterator[Progress]":
+    """A progress display on stderr that leaves nothing behind; silent where stderr is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    err = Console(stderr=True)
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+        yield bar

@@ -1,0 +1,118 @@
+"""Typed TOML and JSON documents: one place that reads them and says what is wrong in them."""
+
+import difflib
+import re
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from edgekit.errors import EdgekitError
+
+T = TypeVar("T")
+
+MAX_BYTES = 4 * 1024 * 1024
+"""Documents are small; a larger one is damaged or hostile."""
+
+
+class Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of every value read from a file: immutable, named fields only, unknown keys refused."""
+
+
+def read_toml(path: Path, kind: type[T], error: type[EdgekitError], *, table: tuple[str, ...] = ()) -> T:
+    """Read a TOML file (or the table inside it) into ``kind``; raises ``error`` naming file, key and cause."""
+    import tomllib
+
+    try:
+        value: Any = tomllib.loads(read_bounded(path, error).decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
+        raise error(f"{path} is not valid TOML: {err}", hint="Correct the line that is named.") from err
+    for key in table:
+        value = value.get(key, {})
+    return convert(value, kind, error, where=str(path))
+
+
+def read_json(path: Path, kind: type[T], error: type[EdgekitError]) -> T:
+    """Read a JSON file into ``kind``; raises ``error`` naming file, key and cause."""
+    return parse_json(read_bounded(path, error), kind, error, where=str(path))
+
+
+def parse_json(data: bytes, kind: type[T], error: type[EdgekitError], *, where: str) -> T:
+    """Parse JSON bytes into ``kind``; raises ``error`` naming ``where``, key and cause."""
+    try:
+        return convert(msgspec.json.decode(data), kind, error, where=where)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as err:
+        raise error(f"{where} is not valid JSON: {err}", hint="The file is damaged; make it anew.") from err
+
+
+def write_json(value: Any) -> bytes:
+    """Canonical JSON: sorted keys, two spaces, a final newline; the same value gives the same bytes."""
+    return msgspec.json.format(msgspec.json.encode(value, order="sorted"), indent=2) + b"\n"
+
+
+def read_bounded(path: Path, error: type[EdgekitError]) -> bytes:
+    """Bytes of a small file; raises ``error`` when it is missing, unreadable or too large."""
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(MAX_BYTES + 1)
+    except OSError as err:
+        raise error(f"{path} cannot be read: {err.strerror}.", hint="Check the path.") from err
+    if len(data) > MAX_BYTES:
+        raise error(f"{path} is larger than {MAX_BYTES} bytes.", hint="That is no document of edgekit's.")
+    return data
+
+
+def convert(value: Any, kind: type[T], error: type[EdgekitError], *, where: str) -> T:
+    """Check a decoded value against ``kind``; the error names file, key, what was found and what was expected."""
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as err:
+        raise error(_explain(str(err), value, kind, where), hint=_hint(str(err), value, kind)) from err
+
+
+def _explain(text: str, value: Any, kind: Any, where: str) -> str:
+    reason, _, place = text.partition(" - at ")
+    key = place.strip("`").removeprefix("$").lstrip(".") or _missing_key(reason) or "(top level)"
+    found = _lookup(value, key)
+    shown = f", found {found!r}" if found is not None and "got" in reason and not isinstance(found, dict) else ""
+    return f"{where}: {key}: {reason}{shown}."
+
+
+def _missing_key(reason: str) -> str | None:
+    match = re.search(r"field `([^`]+)`", reason)
+    return match.group(1) if match else None
+
+
+def _lookup(value: Any, key: str) -> Any:
+    for part in re.findall(r"[^.\[\]]+", key):
+        if isinstance(value, dict) and part in value:
+            value = value[part]
+        elif isinstance(value, list) and part.isdigit() and int(part) < len(value):
+            value = value[int(part)]
+        else:
+            return None
+    return value
+
+
+def _hint(text: str, value: Any, kind: Any) -> str:
+    unknown = re.search(r"unknown field `([^`]+)`", text)
+    if unknown:
+        known = sorted(_field_names(kind))
+        close = difflib.get_close_matches(unknown.group(1), known, n=1)
+        return f"Did you mean {close[0]!r}?" if close else f"Known keys here and below: {', '.join(known)}."
+    return "Correct the value; the documentation of the file names every key and its unit."
+
+
+def _field_names(kind: Any, seen: set[Any] | None = None) -> set[str]:
+    seen = set() if seen is None else seen
+    names: set[str] = set()
+    if kind in seen:
+        return names
+    seen.add(kind)
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        for field in msgspec.structs.fields(kind):
+            names.add(field.encode_name)
+            names |= _field_names(field.type, seen)
+    for inner in getattr(kind, "__args__", ()):
+        names |= _field_names(inner, seen)
+    return names

@@ -1,0 +1,134 @@
+"""``edgekit.toml`` (or ``[tool.edgekit]`` of pyproject.toml) -> ``Project``."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from edgekit.documents import Document, read_bounded, read_toml
+from edgekit.errors import ProjectError
+from edgekit.target import IoName, PositiveInt, PrecisionName
+
+ModelName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+Fraction = Annotated[str, msgspec.Meta(pattern=r"^\d+(\.\d+)?(pt|%)$")]
+"""``1pt`` (percentage points) or ``1%`` (of the value); a bare number is refused."""
+
+
+class Preprocessing(Document):
+    """From what the application has to what the model takes: resize, color, (x * scale - mean) / std, layout, dtype.
+
+    The same code applies it in calibration, evaluation, ``edgekit run`` and on the device
+    (``edgekit/agent/preprocess.py``).
+    """
+
+    resize: tuple[PositiveInt, PositiveInt] | None = None
+    """(height, width) in pixels, bilinear with half-pixel centres."""
+    color: Literal["rgb", "bgr", "gray"] | None = None
+    """Channel order the model wants; images are read as RGB."""
+    scale: float = 1.0
+    """Such as 0.00392156862745098 (1/255) for models trained on 0..1."""
+    mean: tuple[float, ...] = ()
+    """Per channel or one value, subtracted after scaling."""
+    std: tuple[float, ...] = ()
+    """Per channel or one value, divided by after the mean."""
+    layout: Literal["nhwc", "nchw"] | None = None
+    """Layout the model wants; data is read as NHWC."""
+    dtype: Literal["float32", "uint8", "int8", "int32", "int64"] = "float32"
+    """dtype of the source model's input."""
+
+
+class Input(Document):
+    """One input of the source model."""
+
+    shape: tuple[PositiveInt, ...] | None = None
+    """Shape with the batch; needed where the model leaves a dimension open."""
+    dtype: str | None = None
+    range: tuple[float, float] | None = None
+    """Smallest and largest value after preprocessing; random golden inputs are drawn from it."""
+    preprocessing: Preprocessing | None = None
+
+
+class Model(Document):
+    """The source model."""
+
+    path: str
+    batch: PositiveInt = 1
+    """Static batch of the converted model."""
+    labels: str | None = None
+    """A text file, one label a line, in the order of the output."""
+
+
+class Build(Document):
+    """Defaults of ``edgekit build``."""
+
+    target: str | None = None
+    precision: PrecisionName | None = None
+    io: IoName | None = None
+
+
+class Calibration(Document):
+    """The representative dataset."""
+
+    data: str
+    samples: PositiveInt | None = None
+    """Use at most this many samples; None is all."""
+
+
+class Evaluation(Document):
+    """Held-out labelled data and the budget."""
+
+    data: str
+    samples: PositiveInt | None = None
+    max_drop: Fraction | None = None
+
+
+class Deploy(Document):
+    """The application's side of a deployment; commands run by ``sh -c`` on the device."""
+
+    name: ModelName | None = None
+    """Name of the model on the device; several live side by side. Default: the project's name."""
+    on_activate: str | None = None
+    """Told after the switch, such as ``systemctl restart camera``."""
+    health_check: str | None = None
+    """Must exit 0 within ``health_timeout_s``; otherwise the old version comes back."""
+    health_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 30.0
+    keep_versions: Annotated[int, msgspec.Meta(ge=2, le=100)] = 3
+    """Versions kept on the device, the active one and its predecessor included."""
+
+
+class Project(Document):
+    """What ``edgekit.toml`` says; paths are relative to its folder."""
+
+    name: ModelName | None = None
+    """Default: the name of the model file."""
+    model: Model | None = None
+    input: dict[str, Input] = {}
+    build: Build = Build()
+    calibration: Calibration | None = None
+    evaluation: Evaluation | None = None
+    deploy: Deploy = Deploy()
+
+
+def load_project(directory: Path = Path()) -> Project:
+    """The project of ``directory``: edgekit.toml, else [tool.edgekit] of pyproject.toml, else an empty one."""
+    path = directory / "edgekit.toml"
+    if path.exists():
+        return read_toml(path, Project, ProjectError)
+    pyproject = directory / "pyproject.toml"
+    if pyproject.exists() and b"[tool.edgekit" in read_bounded(pyproject, ProjectError):
+        return read_toml(pyproject, Project, ProjectError, table=("tool", "edgekit"))
+    return Project()
+
+
+def parse_fraction(text: str) -> tuple[float, Literal["pt", "%"]]:
+    """``1pt`` -> (1.0, "pt"); raises ProjectError for a bare number, with both spellings."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(pt|%)", text.strip())
+    if match is None:
+        bare = re.fullmatch(r"\d+(?:\.\d+)?", text.strip())
+        example = text.strip() if bare else "1"
+        raise ProjectError(
+            f"{text!r} has no unit." if bare else f"{text!r} is not a fraction.",
+            hint=f"Write {example}pt for percentage points or {example}% for a share of the value.",
+        )
+    return float(match.group(1)), "pt" if match.group(2) == "pt" else "%"

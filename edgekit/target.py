@@ -1,0 +1,155 @@
+"""Target profiles: ``targets/*.toml`` -> ``Target``. Facts about hardware are data; there is no code per board."""
+
+import difflib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from edgekit.documents import Document, read_toml
+from edgekit.errors import TargetError
+
+PositiveInt = Annotated[int, msgspec.Meta(gt=0)]
+PositiveFloat = Annotated[float, msgspec.Meta(gt=0)]
+Url = Annotated[str, msgspec.Meta(pattern=r"^https?://\S+$")]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+PrecisionName = Literal["float32", "float16", "dynamic", "int8"]
+IoName = Literal["int8", "uint8", "float32"]
+
+
+class Cpu(Document):
+    """The cores that run what no accelerator takes."""
+
+    architecture: Literal["aarch64", "armv7l", "x86_64", "cortex-m"]
+    cores: PositiveInt
+    model: str
+    """Such as ``Cortex-A72``."""
+    clock_mhz: PositiveFloat | None = None
+    """Highest clock; None where it differs between machines."""
+    source: Url
+
+
+class Memory(Document):
+    """What holds the model and its activations."""
+
+    ram_mib: tuple[PositiveInt, ...] = ()
+    """Every size the board is sold with; empty where it differs between machines."""
+    sram_kib: PositiveInt | None = None
+    """On-chip memory an accelerator works from."""
+    source: Url | None = None
+
+
+class Accelerator(Document):
+    """Something that can take ops from the CPU's plain kernels, in the order of preference."""
+
+    name: Name
+    kind: Literal["cpu", "gpu", "npu"]
+    delegate: str
+    """``xnnpack``, or the file name of an external delegate library such as ``libedgetpu.so.1``."""
+    compiler: Literal["edgetpu", "vela"] | None = None
+    """The compiler whose output it needs."""
+    source: Url
+
+
+class QuantizationRules(Document):
+    """What the target's runtime and delegates really take."""
+
+    precisions: tuple[PrecisionName, ...]
+    default_precision: PrecisionName
+    io_dtypes: tuple[IoName, ...] = ("int8", "uint8", "float32")
+    per_channel_fully_connected: bool = True
+    """False where the runtime only knows per-tensor weights in FULLY_CONNECTED."""
+    source: Url | None = None
+
+
+class Runtime(Document):
+    """What executes the .tflite on the target."""
+
+    kind: Literal["tflite", "tflm", "tensorrt"]
+    """``tflite``: ai-edge-litert, tflite-runtime or tensorflow, from Python."""
+    ops: tuple[str, ...] = ("*",)
+    """Builtin operators it has, as in the TFLite schema; ``*`` is every builtin of LiteRT."""
+    custom_ops: tuple[str, ...] = ()
+    """Custom operators it can resolve."""
+    source: Url
+
+
+class Support(Document):
+    """What edgekit can do for this target today."""
+
+    build: Literal["ready", "planned"]
+    missing: str = ""
+    """What is not there yet, as a sentence for the user."""
+
+
+class Target(Document):
+    """A board or accelerator, as ``edgekit target show`` prints it."""
+
+    schema_version: Literal[1]
+    name: Name
+    description: str
+    os: Literal["linux", "android", "none"]
+    cpu: Cpu
+    memory: Memory
+    accelerators: tuple[Accelerator, ...] = ()
+    runtime: Runtime
+    quantization: QuantizationRules
+    support: Support
+
+    @property
+    def delegate(self) -> str:
+        """The delegate a deployment uses: the first accelerator's, or ``none`` for the plain CPU kernels."""
+        return self.accelerators[0].delegate if self.accelerators else "none"
+
+
+def target_folders(directory: Path) -> tuple[Path, ...]:
+    """Where profiles are looked for: the user's ``./targets`` first, then the package's or the checkout's."""
+    shipped = Path(__file__).parent / "targets"
+    if not shipped.is_dir():
+        shipped = Path(__file__).parent.parent / "targets"
+    return (directory / "targets", shipped)
+
+
+def _profile_files(directory: Path) -> Iterator[Path]:
+    seen = set()
+    for folder in target_folders(directory):
+        for path in sorted(folder.glob("*.toml")) if folder.is_dir() else ():
+            if path.stem not in seen:
+                seen.add(path.stem)
+                yield path
+
+
+def read_target(path: Path) -> Target:
+    """Read one profile; raises TargetError naming file, key, what was found and what was expected."""
+    target = read_toml(path, Target, TargetError)
+    if target.name != path.stem:
+        raise TargetError(
+            f"{path}: name: found {target.name!r}, expected {path.stem!r}, the name of the file.",
+            hint="Rename the file or the target; the two are one.",
+        )
+    rules = target.quantization
+    if rules.default_precision not in rules.precisions:
+        raise TargetError(
+            f"{path}: quantization.default_precision: found {rules.default_precision!r}, "
+            f"expected one of quantization.precisions {list(rules.precisions)}.",
+            hint="Add it to the precisions, or choose another default.",
+        )
+    return target
+
+
+def list_targets(directory: Path = Path()) -> tuple[Target, ...]:
+    """Every profile that can be seen from ``directory``, by name."""
+    return tuple(sorted(map(read_target, _profile_files(directory)), key=lambda target: target.name))
+
+
+def load_target(name: str, directory: Path = Path()) -> Target:
+    """The profile called ``name``; raises TargetError with the closest names where there is none."""
+    files = {path.stem: path for path in _profile_files(directory)}
+    if name not in files:
+        close = difflib.get_close_matches(name, files, n=3)
+        raise TargetError(
+            f"There is no target {name!r}.",
+            hint=f"Did you mean {' or '.join(close)}?" if close else f"Known: {', '.join(sorted(files))}.",
+        )
+    return read_target(files[name])
