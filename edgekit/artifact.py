@@ -27,21 +27,21 @@ Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
 RelativePath = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*){0,3}$")]
 
 
-class FileEntry(Document):
+class FileEntry(Document, kw_only=True):
     """One file of the artifact."""
 
     sha256: Sha256
     bytes: Annotated[int, msgspec.Meta(ge=0)]
 
 
-class Quantization(Document):
+class Quantization(Document, kw_only=True):
     """real = (quantized - zero_point) * scale, as in the TFLite quantization specification."""
 
     scale: float
     zero_point: int
 
 
-class TensorEntry(Document):
+class TensorEntry(Document, kw_only=True):
     """An input or output of model.tflite."""
 
     name: str
@@ -55,7 +55,7 @@ class TensorEntry(Document):
     """What the application's data goes through before it is quantized; None where it is used as it is."""
 
 
-class Source(Document):
+class Source(Document, kw_only=True):
     """The model it was made from."""
 
     name: str
@@ -66,7 +66,7 @@ class Source(Document):
     """How it was converted."""
 
 
-class FindingEntry(Document):
+class FindingEntry(Document, kw_only=True):
     """Something a user should know about this artifact."""
 
     name: str
@@ -75,7 +75,7 @@ class FindingEntry(Document):
     fix: str
 
 
-class CalibrationEntry(Document):
+class CalibrationEntry(Document, kw_only=True):
     """The representative dataset the ranges come from."""
 
     sha256: Sha256
@@ -84,7 +84,7 @@ class CalibrationEntry(Document):
     method: Literal["min-max"]
 
 
-class AuditEntry(Document):
+class AuditEntry(Document, kw_only=True):
     """What was found in model.tflite."""
 
     ops: dict[str, int]
@@ -99,7 +99,7 @@ class AuditEntry(Document):
     model_bytes: int
 
 
-class EvaluationEntry(Document):
+class EvaluationEntry(Document, kw_only=True):
     """Accuracy on held-out data, on the machine that built it."""
 
     metric: str
@@ -117,7 +117,7 @@ class EvaluationEntry(Document):
     max_drop: str | None
 
 
-class Manifest(Document):
+class Manifest(Document, kw_only=True):
     """``manifest.json``."""
 
     schema_version: Literal[1]
@@ -143,7 +143,7 @@ class Manifest(Document):
     findings: tuple[FindingEntry, ...] = ()
 
 
-class Tolerance(Document):
+class Tolerance(Document, kw_only=True):
     """How far a device may be from the golden outputs."""
 
     max_steps: Annotated[int, msgspec.Meta(ge=0)] | None = None
@@ -154,14 +154,14 @@ class Tolerance(Document):
     """The largest element must be the same, where the expected one leads by more than the tolerance."""
 
 
-class Vector(Document):
+class Vector(Document, kw_only=True):
     """One golden vector: raw little-endian tensors, in the model's own dtype, C order."""
 
     inputs: dict[str, RelativePath]
     outputs: dict[str, RelativePath]
 
 
-class Golden(Document):
+class Golden(Document, kw_only=True):
     """``golden/golden.json``."""
 
     schema_version: Literal[1]
@@ -173,7 +173,7 @@ class Golden(Document):
     """Delegate (or ``default``) -> tolerance."""
 
 
-class Artifact(Document):
+class Artifact(Document, kw_only=True):
     """A verified artifact on this machine."""
 
     path: Path

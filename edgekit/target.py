@@ -18,7 +18,7 @@ PrecisionName = Literal["float32", "float16", "dynamic", "int8"]
 IoName = Literal["int8", "uint8", "float32"]
 
 
-class Cpu(Document):
+class Cpu(Document, kw_only=True):
     """The cores that run what no accelerator takes."""
 
     architecture: Literal["aarch64", "armv7l", "x86_64", "cortex-m"]
@@ -30,7 +30,7 @@ class Cpu(Document):
     source: Url
 
 
-class Memory(Document):
+class Memory(Document, kw_only=True):
     """What holds the model and its activations."""
 
     ram_mib: tuple[PositiveInt, ...] = ()
@@ -40,7 +40,7 @@ class Memory(Document):
     source: Url | None = None
 
 
-class Accelerator(Document):
+class Accelerator(Document, kw_only=True):
     """Something that can take ops from the CPU's plain kernels, in the order of preference."""
 
     name: Name
@@ -52,7 +52,7 @@ class Accelerator(Document):
     source: Url
 
 
-class QuantizationRules(Document):
+class QuantizationRules(Document, kw_only=True):
     """What the target's runtime and delegates really take."""
 
     precisions: tuple[PrecisionName, ...]
@@ -63,7 +63,7 @@ class QuantizationRules(Document):
     source: Url | None = None
 
 
-class Runtime(Document):
+class Runtime(Document, kw_only=True):
     """What executes the .tflite on the target."""
 
     kind: Literal["tflite", "tflm", "tensorrt"]
@@ -75,7 +75,7 @@ class Runtime(Document):
     source: Url
 
 
-class Support(Document):
+class Support(Document, kw_only=True):
     """What edgekit can do for this target today."""
 
     build: Literal["ready", "planned"]
@@ -83,7 +83,7 @@ class Support(Document):
     """What is not there yet, as a sentence for the user."""
 
 
-class Target(Document):
+class Target(Document, kw_only=True):
     """A board or accelerator, as ``edgekit target show`` prints it."""
 
     schema_version: Literal[1]
