@@ -12,8 +12,8 @@ from .events import AgentError, Emit, emitter, read_request, take_stdout
 
 COMMANDS = {
     "info": "machine",
-    "bench": "measure",
-    "bench-process": "measure_process",
+    "bench": "bench",
+    "bench-process": "measure",
     "status": "store",
     "deploy": "store",
     "rollback": "store",
@@ -21,8 +21,8 @@ COMMANDS = {
 }
 """Command -> module of this package; its function has the command's name, with ``_`` for ``-``:
 
-``def bench(request, stdin, emit)`` returns the fields of the ``done`` event or raises AgentError. ``stdin`` is
-the rest of the input after the request (binary, buffered).
+``def bench(request, stdin, emit)`` returns the fields of the ``done`` event or raises AgentError. ``stdin``
+is the rest of the input after the request (binary, buffered).
 """
 
 STOPPED = 143
@@ -89,7 +89,7 @@ def _call(name: str, emit: Emit) -> Any:
         raise AgentError(
             "device",
             "The runtime of the device refuses the model: %s" % err,
-            "`edgekit inspect` shows its operators; a newer runtime (`edgekit device setup NAME`) knows more.",
+            "`edgekit inspect` shows its operators; `edgekit device setup NAME` installs a newer runtime.",
         ) from err
     except runtime.DelegateRefused as err:
         raise AgentError(

@@ -1,7 +1,7 @@
 """The agent's side of the wire: one JSON line in, JSON lines out, and what a command may fail with.
 
-Every line of stdout is an object with ``event``; the last is ``done`` or ``error``. Runtimes and delegates print
-to stdout as they like, so the real one is put aside for events and file descriptor 1 becomes stderr.
+Every line of stdout is an object with ``event``; the last is ``done`` or ``error``. Runtimes and delegates
+print to stdout as they like, so the real one is put aside for events and file descriptor 1 becomes stderr.
 """
 
 import io

@@ -1,0 +1,192 @@
+"""What the device is, and what it is doing right now."""
+
+import os
+import platform
+import re
+import shutil
+import sys
+import time
+from typing import Any, BinaryIO, Dict, List, Optional
+
+from . import runtime
+from .events import Emit, Request, Result
+from .sensors import entries, read_text
+from .sensors.cpufreq import read_policies
+from .sensors.thermal import read_cpu_cooling, read_temperatures
+from .sensors.throttle import read_firmware, read_throttle_count
+
+VCGENCMD = ["vcgencmd", "get_throttled"]
+X86 = re.compile(r"^(x86_64|i[3-6]86|amd64)$")
+ARM = re.compile(r"^(aarch64|arm.*)$")
+
+
+def info(request: Request, _stdin: BinaryIO, _emit: Emit) -> Result:
+    """The ``info`` command; ``request["root"]`` is the device root, whose free disk is told."""
+    try:
+        name, version, _ = runtime.find_runtime()
+        found = {"name": name, "version": version}  # type: Optional[Dict[str, str]]
+    except runtime.RuntimeMissing:
+        found = None
+    return dict(
+        describe(), runtime=found, disk=read_disk(str(request.get("root", "/"))), state=read_state(slow=True)
+    )
+
+
+def describe(root: str = "/") -> Dict[str, Any]:
+    """What does not change while the device runs; a value it does not tell is None."""
+    name, version = platform.libc_ver()
+    return {
+        "python": platform.python_version(),
+        "python_executable": sys.executable,
+        "architecture": platform.machine(),
+        "libc": ("%s %s" % (name, version)).strip() or None,
+        "kernel": platform.release(),
+        "board": read_board(root),
+        "cpu": read_cpu(root),
+        "cores": len(entries(root, "sys/devices/system/cpu", "cpu")) or os.cpu_count(),
+        "memory_bytes": read_memory(root).get("MemTotal"),
+        "emulated": find_emulation(root),
+        "virtual": is_virtual(root),
+    }
+
+
+def read_state(root: str = "/", slow: bool = False) -> Dict[str, Any]:
+    """Clocks, heat, throttling and load at this moment.
+
+    ``slow`` also asks ``vcgencmd`` where the kernel shows no throttling bits. ``clock_offset_ns`` is the wall clock
+    minus the monotonic one: it is constant unless somebody sets the clock; ``suspended_ns`` grows in suspend.
+    """
+    memory = read_memory(root)
+    swap = memory.get("SwapTotal"), memory.get("SwapFree")
+    return {
+        "monotonic_ns": time.clock_gettime_ns(time.CLOCK_MONOTONIC),
+        "clock_offset_ns": time.clock_gettime_ns(time.CLOCK_REALTIME)
+        - time.clock_gettime_ns(time.CLOCK_MONOTONIC),
+        "cpu": read_current_cpu(root),
+        "policies": read_policies(root),
+        "temperatures_c": read_temperatures(root),
+        "cpu_cooling": read_cpu_cooling(root),
+        "firmware_throttle": read_firmware(root, VCGENCMD if slow else None),
+        "throttle_count": read_throttle_count(root),
+        "load_1min": read_load(root),
+        "steal_ticks": read_steal(root),
+        "memory_available_bytes": memory.get("MemAvailable"),
+        "swap_used_bytes": None if None in swap else swap[0] - swap[1],  # type: ignore[operator]
+    }
+
+
+def read_board(root: str = "/") -> Optional[str]:
+    """Name of the board: the device tree's, or the firmware's on a PC."""
+    dmi = "sys/class/dmi/id/product_name"
+    return (
+        read_text(root, "proc/device-tree/model") or _cpuinfo(root, "Model") or read_text(root, dmi) or None
+    )
+
+
+def read_cpu(root: str = "/") -> Optional[str]:
+    """Model of the CPU as /proc/cpuinfo names it; on arm64, which has no names there, implementer and part."""
+    name = _cpuinfo(root, "model name") or _cpuinfo(root, "Hardware")
+    part = _cpuinfo(root, "CPU part")
+    if name is None and part is not None:
+        number = part.lower()
+        return ARM_PARTS.get(number, "implementer %s part %s" % (_cpuinfo(root, "CPU implementer"), number))
+    return name
+
+
+ARM_PARTS = {
+    "0xc07": "Cortex-A7",
+    "0xd03": "Cortex-A53",
+    "0xd04": "Cortex-A35",
+    "0xd05": "Cortex-A55",
+    "0xd07": "Cortex-A57",
+    "0xd08": "Cortex-A72",
+    "0xd0b": "Cortex-A76",
+    "0xd42": "Cortex-A78AE",
+}
+"""MIDR part numbers of ARM's own cores on the boards of ``targets/``: arch/arm64/include/asm/cputype.h of Linux."""
+
+
+def _cpuinfo(root: str, key: str) -> Optional[str]:
+    match = re.search(
+        r"^%s\s*:[ \t]*(.+)$" % re.escape(key), read_text(root, "proc/cpuinfo") or "", re.MULTILINE
+    )
+    return match.group(1).strip() if match else None
+
+
+def read_memory(root: str = "/") -> Dict[str, int]:
+    """/proc/meminfo in bytes."""
+    lines = re.findall(r"^(\w+):\s+(\d+) kB$", read_text(root, "proc/meminfo") or "", re.MULTILINE)
+    return {name: int(kib) * 1024 for name, kib in lines}
+
+
+def read_disk(path: str) -> Optional[Dict[str, int]]:
+    """Free and total bytes of the disk that holds ``path``, or will hold it."""
+    path = os.path.abspath(os.path.expanduser(path))
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    try:
+        usage = shutil.disk_usage(path)
+    except OSError:
+        return None
+    return {"free_bytes": usage.free, "total_bytes": usage.total}
+
+
+def read_rss(root: str = "/") -> Dict[str, Optional[int]]:
+    """``rss_bytes`` now and ``peak_rss_bytes`` (VmHWM) of this process, from /proc/self/status."""
+    text = read_text(root, "proc/self/status") or ""
+    found = dict(re.findall(r"^(VmRSS|VmHWM):\s+(\d+) kB$", text, re.MULTILINE))
+    sizes = {key: int(kib) * 1024 for key, kib in found.items()}
+    return {"rss_bytes": sizes.get("VmRSS"), "peak_rss_bytes": sizes.get("VmHWM")}
+
+
+def read_current_cpu(root: str = "/") -> Optional[int]:
+    """The CPU this process last ran on: field 39 of /proc/self/stat (proc(5))."""
+    fields = (read_text(root, "proc/self/stat") or "").rpartition(")")[2].split()
+    return int(fields[36]) if len(fields) > 36 and fields[36].isdigit() else None
+
+
+def read_load(root: str = "/") -> Optional[float]:
+    """Load average of the last minute."""
+    fields = (read_text(root, "proc/loadavg") or "").split()
+    try:
+        return float(fields[0]) if fields else None
+    except ValueError:
+        return None
+
+
+def read_steal(root: str = "/") -> Optional[int]:
+    """Ticks that a hypervisor gave to somebody else since boot, over all CPUs: field 8 of /proc/stat (proc(5))."""
+    fields = (read_text(root, "proc/stat") or "").split("\n")[0].split()
+    return int(fields[8]) if len(fields) > 8 and fields[8].isdigit() else None
+
+
+def is_virtual(root: str = "/") -> Optional[bool]:
+    """Whether a hypervisor or full-system emulator shows itself; None where nothing would tell."""
+    flags = _cpuinfo(root, "flags")
+    if flags is not None:
+        return "hypervisor" in flags.split()
+    board = read_board(root)
+    return None if board is None else "linux,dummy-virt" in board or "QEMU" in board
+
+
+def find_emulation(root: str = "/", machine: Optional[str] = None) -> Optional[str]:
+    """The evidence that this is user-mode emulation of another CPU, or None.
+
+    qemu-user answers uname and /proc/self for its guest, and lets the host show through elsewhere.
+    """
+    machine = machine or platform.machine()
+    if not ARM.match(machine):
+        return None
+    evidence = []  # type: List[str]
+    kernel = read_text(root, "proc/sys/kernel/arch")  # Linux >= 6.1
+    if kernel and X86.match(kernel):
+        evidence.append("the kernel is %s's" % kernel)
+    if _cpuinfo(root, "vendor_id") in ("GenuineIntel", "AuthenticAMD"):
+        evidence.append("/proc/cpuinfo is %s's" % _cpuinfo(root, "vendor_id"))
+    try:
+        parent = os.path.basename(os.readlink(os.path.join(root, "proc/%d/exe" % os.getppid())))
+    except OSError:
+        parent = ""
+    if parent.startswith("qemu-"):
+        evidence.append("the parent process is %s" % parent)
+    return "%s, and yet %s" % (machine, " and ".join(evidence)) if evidence else None
