@@ -6,7 +6,7 @@ import re
 import shutil
 import sys
 import time
-from typing import Any, BinaryIO, Dict, List, Optional
+from typing import Any, BinaryIO, Dict, Optional
 
 from . import runtime
 from .events import Emit, Request, Result
@@ -15,6 +15,10 @@ from .sensors.cpufreq import read_policies
 from .sensors.thermal import read_cpu_cooling, read_temperatures
 from .sensors.throttle import read_firmware, read_throttle_count
 
+STEAL = 8
+"""Place in the first line of /proc/stat (proc_stat(5))."""
+PROCESSOR = 36
+"""Place behind the command name in /proc/self/stat (field 39 of proc_pid_stat(5))."""
 VCGENCMD = ["vcgencmd", "get_throttled"]
 X86 = re.compile(r"^(x86_64|i[3-6]86|amd64)$")
 ARM = re.compile(r"^(aarch64|arm.*)$")
@@ -53,15 +57,16 @@ def describe(root: str = "/") -> Dict[str, Any]:
 def read_state(root: str = "/", slow: bool = False) -> Dict[str, Any]:
     """Clocks, heat, throttling and load at this moment.
 
-    ``slow`` also asks ``vcgencmd`` where the kernel shows no throttling bits. ``clock_offset_ns`` is the wall clock
-    minus the monotonic one: it is constant unless somebody sets the clock; ``suspended_ns`` grows in suspend.
+    ``slow`` also asks ``vcgencmd`` where the kernel shows no throttling bits. ``clock_offset_ns`` is the wall
+    clock minus the monotonic one, constant unless somebody sets the clock; ``suspended_ns`` grows in suspend.
     """
     memory = read_memory(root)
     swap = memory.get("SwapTotal"), memory.get("SwapFree")
+    monotonic_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
     return {
-        "monotonic_ns": time.clock_gettime_ns(time.CLOCK_MONOTONIC),
-        "clock_offset_ns": time.clock_gettime_ns(time.CLOCK_REALTIME)
-        - time.clock_gettime_ns(time.CLOCK_MONOTONIC),
+        "monotonic_ns": monotonic_ns,
+        "clock_offset_ns": time.clock_gettime_ns(time.CLOCK_REALTIME) - monotonic_ns,
+        "suspended_ns": time.clock_gettime_ns(time.CLOCK_BOOTTIME) - monotonic_ns,
         "cpu": read_current_cpu(root),
         "policies": read_policies(root),
         "temperatures_c": read_temperatures(root),
@@ -84,7 +89,7 @@ def read_board(root: str = "/") -> Optional[str]:
 
 
 def read_cpu(root: str = "/") -> Optional[str]:
-    """Model of the CPU as /proc/cpuinfo names it; on arm64, which has no names there, implementer and part."""
+    """Model of the CPU as /proc/cpuinfo names it; arm64 has no names there, only implementer and part."""
     name = _cpuinfo(root, "model name") or _cpuinfo(root, "Hardware")
     part = _cpuinfo(root, "CPU part")
     if name is None and part is not None:
@@ -103,7 +108,7 @@ ARM_PARTS = {
     "0xd0b": "Cortex-A76",
     "0xd42": "Cortex-A78AE",
 }
-"""MIDR part numbers of ARM's own cores on the boards of ``targets/``: arch/arm64/include/asm/cputype.h of Linux."""
+"""MIDR part numbers of ARM's own cores on the usual boards: arch/arm64/include/asm/cputype.h of Linux."""
 
 
 def _cpuinfo(root: str, key: str) -> Optional[str]:
@@ -140,9 +145,9 @@ def read_rss(root: str = "/") -> Dict[str, Optional[int]]:
 
 
 def read_current_cpu(root: str = "/") -> Optional[int]:
-    """The CPU this process last ran on: field 39 of /proc/self/stat (proc(5))."""
+    """The CPU this process last ran on."""
     fields = (read_text(root, "proc/self/stat") or "").rpartition(")")[2].split()
-    return int(fields[36]) if len(fields) > 36 and fields[36].isdigit() else None
+    return int(fields[PROCESSOR]) if len(fields) > PROCESSOR and fields[PROCESSOR].isdigit() else None
 
 
 def read_load(root: str = "/") -> Optional[float]:
@@ -155,9 +160,9 @@ def read_load(root: str = "/") -> Optional[float]:
 
 
 def read_steal(root: str = "/") -> Optional[int]:
-    """Ticks that a hypervisor gave to somebody else since boot, over all CPUs: field 8 of /proc/stat (proc(5))."""
+    """Ticks that a hypervisor gave to somebody else since boot, over all CPUs."""
     fields = (read_text(root, "proc/stat") or "").split("\n")[0].split()
-    return int(fields[8]) if len(fields) > 8 and fields[8].isdigit() else None
+    return int(fields[STEAL]) if len(fields) > STEAL and fields[STEAL].isdigit() else None
 
 
 def is_virtual(root: str = "/") -> Optional[bool]:
@@ -177,7 +182,7 @@ def find_emulation(root: str = "/", machine: Optional[str] = None) -> Optional[s
     machine = machine or platform.machine()
     if not ARM.match(machine):
         return None
-    evidence = []  # type: List[str]
+    evidence = []
     kernel = read_text(root, "proc/sys/kernel/arch")  # Linux >= 6.1
     if kernel and X86.match(kernel):
         evidence.append("the kernel is %s's" % kernel)

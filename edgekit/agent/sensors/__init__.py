@@ -9,7 +9,7 @@ from typing import List, Optional
 
 
 def read_text(root: str, path: str) -> Optional[str]:
-    """Content of a file of sysfs or procfs without trailing zeros and whitespace; None where it cannot be read."""
+    """Text of a file of sysfs or procfs without trailing zeros and whitespace; None where unreadable."""
     try:
         with open(os.path.join(root, path), "rb") as stream:
             return stream.read(65536).decode("utf-8", "replace").rstrip("\0 \n\t")

@@ -7,8 +7,8 @@ affected_cpus: the CPUs of a policy share one clock). A virtual machine usually 
 import os
 from typing import Any, Dict, List, Optional
 
-from ..events import AgentError
-from . import entries, read_int, read_text
+from edgekit.agent.events import AgentError
+from edgekit.agent.sensors import entries, read_int, read_text
 
 POLICIES = "sys/devices/system/cpu/cpufreq"
 
@@ -34,7 +34,7 @@ def _read_policy(root: str, name: str) -> Dict[str, Any]:
 def set_governor(governor: str, root: str = "/") -> Dict[str, str]:
     """Set the governor of every policy; returns what it was, for ``restore_governor``.
 
-    Raises AgentError where there is no cpufreq, no such governor or no permission; nothing stays changed then.
+    Raises AgentError where there is no cpufreq, no such governor or no permission; nothing is changed then.
     """
     policies = entries(root, POLICIES, "policy")
     if not policies:
@@ -56,7 +56,7 @@ def set_governor(governor: str, root: str = "/") -> Dict[str, str]:
         raise AgentError(
             "device",
             "The governor %r cannot be set: %s." % (governor, err.strerror),
-            "Log in as a user who may write scaling_governor (root), or set it there before. The device offers: %s."
+            "Log in as a user who may write scaling_governor (root), or set it there before. It offers: %s."
             % (offered or "not known"),
         ) from err
     return before
@@ -68,7 +68,7 @@ def restore_governor(before: Dict[str, str], root: str = "/") -> Optional[str]:
     for name, governor in before.items():
         try:
             _write_governor(root, name, governor)
-        except OSError as err:
+        except OSError as err:  # noqa: PERF203 - the other policies are put back all the same
             failed = "%s stays off %r: %s" % (name, governor, err.strerror)
     return failed
 

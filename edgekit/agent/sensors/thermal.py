@@ -1,14 +1,14 @@
 """Temperatures and the kernel's own throttling: /sys/class/thermal.
 
 Source: https://docs.kernel.org/driver-api/thermal/sysfs-api.html (thermal_zone*/temp in millidegrees Celsius;
-cooling_device*/cur_state, 0 is no cooling). A cooling device of type cpufreq-* or thermal-cpufreq-* that is above
-0 caps the clock of the CPU.
+cooling_device*/cur_state, 0 is no cooling). A cooling device of type cpufreq-* or thermal-cpufreq-* above 0 caps
+the clock of the CPU.
 """
 
 import os
 from typing import Dict
 
-from . import entries, read_int, read_text
+from edgekit.agent.sensors import entries, read_int, read_text
 
 THERMAL = "sys/class/thermal"
 

@@ -1,8 +1,8 @@
 """Throttling that the hardware reports: the Raspberry Pi firmware's bits and x86's counters.
 
 Sources: https://www.raspberrypi.com/documentation/computers/os.html#get_throttled (the bits);
-/sys/devices/platform/soc/soc:firmware/get_throttled is the kernel driver's view of the same word, in hexadecimal
-without 0x (drivers/firmware/raspberrypi.c of the Raspberry Pi kernel); `vcgencmd get_throttled` prints
+/sys/devices/platform/soc/soc:firmware/get_throttled is the kernel driver's view of the same word, in
+hexadecimal without 0x (drivers/firmware/raspberrypi.c of the Raspberry Pi kernel); `vcgencmd get_throttled` prints
 ``throttled=0x50005``. x86: cpu*/thermal_throttle/core_throttle_count
 (Documentation/ABI/testing/sysfs-devices-system-cpu), which only ever grow.
 """
@@ -12,7 +12,7 @@ import re
 import subprocess
 from typing import Any, Dict, List, Optional
 
-from . import entries, read_int, read_text
+from edgekit.agent.sensors import entries, read_int, read_text
 
 FIRMWARE = "sys/devices/platform/soc/soc:firmware/get_throttled"
 CPUS = "sys/devices/system/cpu"
@@ -31,8 +31,8 @@ def decode(word: int) -> Dict[str, List[str]]:
 def read_firmware(root: str = "/", command: Optional[List[str]] = None) -> Optional[Dict[str, Any]]:
     """``word``, ``now`` and ``since_boot`` of a Raspberry Pi; None on everything else.
 
-    ``command`` (``["vcgencmd", "get_throttled"]``) is asked where the file is missing; it takes milliseconds, so
-    it is left out while samples are taken.
+    ``command`` (``["vcgencmd", "get_throttled"]``) is asked where the file is missing; it takes milliseconds, so it
+    is left out while samples are taken.
     """
     text = read_text(root, FIRMWARE)
     if text is None and command is not None:
