@@ -28,7 +28,7 @@ def info(request: Request, _stdin: BinaryIO, _emit: Emit) -> Result:
     """The ``info`` command; ``request["root"]`` is the device root, whose free disk is told."""
     try:
         name, version, _ = runtime.find_runtime()
-        found = {"name": name, "version": version}  # type: Optional[Dict[str, str]]
+        found: Optional[Dict[str, str]] = {"name": name, "version": version}
     except runtime.RuntimeMissing:
         found = None
     return dict(

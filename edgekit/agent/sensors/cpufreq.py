@@ -43,7 +43,7 @@ def set_governor(governor: str, root: str = "/") -> Dict[str, str]:
             "The device has no cpufreq: its governor cannot be set.",
             "Leave --governor out; a virtual machine's clock is its host's business.",
         )
-    before = {}  # type: Dict[str, str]
+    before: Dict[str, str] = {}
     try:
         for name in policies:
             was = read_text(root, os.path.join(POLICIES, name, "scaling_governor"))

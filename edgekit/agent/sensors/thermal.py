@@ -1,8 +1,8 @@
 """Temperatures and the kernel's own throttling: /sys/class/thermal.
 
 Source: https://docs.kernel.org/driver-api/thermal/sysfs-api.html (thermal_zone*/temp in millidegrees Celsius;
-cooling_device*/cur_state, 0 is no cooling). A cooling device of type cpufreq-* or thermal-cpufreq-* above 0 caps
-the clock of the CPU.
+cooling_device*/cur_state, 0 is no cooling). A cooling device of type cpufreq-* or thermal-cpufreq-* above 0
+caps the clock of the CPU.
 """
 
 import os

@@ -2,7 +2,7 @@
 
 Sources: https://www.raspberrypi.com/documentation/computers/os.html#get_throttled (the bits);
 /sys/devices/platform/soc/soc:firmware/get_throttled is the kernel driver's view of the same word, in
-hexadecimal without 0x (drivers/firmware/raspberrypi.c of the Raspberry Pi kernel); `vcgencmd get_throttled` prints
+hexadecimal without 0x (drivers/firmware/raspberrypi.c of the Raspberry Pi kernel); `vcgencmd` prints
 ``throttled=0x50005``. x86: cpu*/thermal_throttle/core_throttle_count
 (Documentation/ABI/testing/sysfs-devices-system-cpu), which only ever grow.
 """
@@ -31,8 +31,8 @@ def decode(word: int) -> Dict[str, List[str]]:
 def read_firmware(root: str = "/", command: Optional[List[str]] = None) -> Optional[Dict[str, Any]]:
     """``word``, ``now`` and ``since_boot`` of a Raspberry Pi; None on everything else.
 
-    ``command`` (``["vcgencmd", "get_throttled"]``) is asked where the file is missing; it takes milliseconds, so it
-    is left out while samples are taken.
+    ``command`` (``["vcgencmd", "get_throttled"]``) is asked where the file is missing; it takes
+    milliseconds, so it is left out while samples are taken.
     """
     text = read_text(root, FIRMWARE)
     if text is None and command is not None:

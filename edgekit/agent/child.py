@@ -1,0 +1,88 @@
+"""A fresh process of the agent itself: the unit of a measurement, and where delegates may crash."""
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+from typing import Any, BinaryIO, Callable, Dict, List, Optional
+
+from .events import AgentError, Request, Result
+
+HEARTBEAT_S = 5.0
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+"""What holds the package ``edgekit``: the zipapp itself, or a folder."""
+
+
+def run_child(
+    command: str,
+    request: Request,
+    stdin: Optional[BinaryIO] = None,
+    on_wait: Callable[[], None] = lambda: None,
+) -> Result:
+    """Run a command of the agent in a process of its own; returns the fields of its ``done`` event.
+
+    ``stdin`` is the host's line to us: when it ends the host is gone, the child is killed and BrokenPipeError
+    is raised. ``on_wait`` is called every ``HEARTBEAT_S``. AgentError: what the child answered, or the signal
+    that killed it.
+    """
+    arguments = [sys.executable, "-B", "-m", "edgekit.agent", command]
+    paths = [ROOT] + [path for path in [os.environ.get("PYTHONPATH")] if path]
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(paths))
+    process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+    assert process.stdin is not None and process.stdout is not None  # noqa: PT018, S101 - for the type checker
+    try:
+        _send(process.stdin, request)
+        output = _collect(process.stdout, stdin, on_wait)
+        return _result(output, process.wait(), command)
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def _send(pipe: Any, request: Request) -> None:
+    try:
+        with pipe:
+            pipe.write(json.dumps(request).encode() + b"\n")
+    except BrokenPipeError:
+        pass  # it died before it read anything: its exit status tells more
+
+
+def _collect(pipe: Any, stdin: Optional[BinaryIO], on_wait: Callable[[], None]) -> bytes:
+    chunks: List[bytes] = []
+    watched = [pipe] if stdin is None else [pipe, stdin]
+    while True:
+        ready = select.select(watched, [], [], HEARTBEAT_S)[0]
+        if not ready:
+            on_wait()
+        if stdin in ready and not os.read(stdin.fileno(), 65536):  # type: ignore[union-attr]
+            raise BrokenPipeError("the host is gone")
+        if pipe in ready:
+            chunk = os.read(pipe.fileno(), 65536)
+            if not chunk:
+                return b"".join(chunks)
+            chunks.append(chunk)
+
+
+def _result(output: bytes, status: int, command: str) -> Result:
+    answer: Dict[str, Any] = {}
+    lines = output.splitlines()
+    if lines and status in (0, 1):
+        answer = json.loads(lines[-1].decode())
+    event = answer.pop("event", None)
+    if event == "error":
+        raise AgentError(answer["kind"], answer["message"], answer["hint"], answer["details"])
+    if event == "done":
+        return answer
+    how = "was killed by %s" % signal.Signals(-status).name if status < 0 else "ended with status %d" % status
+    hint = (
+        "The device ran out of memory." if status == -signal.SIGKILL else "Its last words are on stderr (-v)."
+    )
+    raise AgentError(
+        "device",
+        "The process that ran the model (%s) %s." % (command, how),
+        hint + " A delegate that does not fit the runtime crashes like this; try xnnpack or none.",
+        {"status": status},
+    )

@@ -1,0 +1,164 @@
+"""One fresh process measures one model: load, first inference, warm-up, samples. Only ``invoke`` is timed."""
+
+import gc
+import os
+import time
+from array import array
+from typing import Any, BinaryIO, Callable, Dict, List
+
+from . import runtime
+from .events import AgentError, Emit, Request, Result
+from .machine import read_rss, read_state
+
+MAX_SAMPLES = 200000
+"""Where a process stops, ``min_secs`` or not: its answer is one line."""
+MAX_STATES = 100
+STATE_INTERVAL_S = 0.25
+"""Between two looks at clocks and temperatures while samples are taken; longer in runs of more than 25 s."""
+WARMUP_SECS = 0.5
+"""Warm-up lasts at least this long, or ``min_secs`` if shorter: a governor needs it to raise the clock."""
+
+Invoke = Callable[[], None]
+
+
+def bench_process(request: Request, _stdin: BinaryIO, _emit: Emit) -> Result:
+    """The ``bench-process`` command.
+
+    request: ``model`` (path), ``inputs`` (input name -> path of a raw little-endian tensor; empty: seeded
+    random values), ``delegate``, ``num_threads``, ``num_runs``, ``warmup_runs``, ``min_secs``, ``cpus`` (list
+    or None).
+
+    Returns times in ms (``samples_ns``, ``warmup_ns``: every duration in ns), memory in bytes, and the
+    machine's state ``before`` the model is loaded and ``during`` the samples (first right after the warm-up,
+    last right after the last sample).
+    """
+    _set_affinity(request["cpus"])
+    before = read_state()
+    name, version, _ = runtime.find_runtime()
+    memory_before = read_rss()["rss_bytes"]
+    start = time.perf_counter_ns()
+    model = runtime.Model(request["model"], request["delegate"], request["num_threads"])
+    loaded = time.perf_counter_ns()
+    model.set_inputs(_read_inputs(model.inputs, request["inputs"]))
+    first_start = time.perf_counter_ns()
+    model.invoke()
+    first_end = time.perf_counter_ns()
+    try:
+        warmup, samples, during = _run(model.interpreter.invoke, request)
+    except (ValueError, RuntimeError) as err:
+        raise runtime.ModelRefused(str(err).strip() or type(err).__name__) from err
+    return {
+        "runtime": {"name": name, "version": version},
+        "load_ms": (loaded - start) / 1e6,
+        "first_ms": (first_end - first_start) / 1e6,
+        "warmup_ns": warmup.tolist(),
+        "samples_ns": samples.tolist(),
+        "rss_before_load_bytes": memory_before,
+        "peak_rss_bytes": read_rss()["peak_rss_bytes"],
+        "before": before,
+        "during": during,
+    }
+
+
+def _run(invoke: Invoke, request: Request) -> "tuple[array[int], array[int], List[Dict[str, Any]]]":
+    states: List[Dict[str, Any]] = []
+    warmup = array("q")
+    if request["warmup_runs"] > 0:
+        secs = min(WARMUP_SECS, request["min_secs"])
+        warmup = take_samples(invoke, request["warmup_runs"], secs)
+    states.append(read_state())
+    interval = max(STATE_INTERVAL_S, request["min_secs"] / MAX_STATES)
+
+    def look() -> None:
+        if len(states) < MAX_STATES:
+            states.append(read_state())
+
+    samples = take_samples(invoke, request["num_runs"], request["min_secs"], look, interval)
+    states.append(read_state())
+    return warmup, samples, states
+
+
+def take_samples(
+    invoke: Invoke,
+    num_runs: int,
+    min_secs: float,
+    between: Callable[[], None] = lambda: None,
+    interval_s: float = STATE_INTERVAL_S,
+) -> "array[int]":
+    """Durations of ``invoke`` in ns: at least ``num_runs`` of them and at least ``min_secs`` long.
+
+    ``between`` is called every ``interval_s``, outside what is timed. No garbage is collected meanwhile.
+    """
+    samples = array("q")
+    clock, append = time.perf_counter_ns, samples.append
+    now = clock()
+    deadline, look_at = now + int(min_secs * 1e9), now + int(interval_s * 1e9)
+    gc.collect()
+    gc.disable()
+    try:
+        while True:
+            start = clock()
+            invoke()
+            end = clock()
+            append(end - start)
+            if end >= look_at:
+                between()
+                look_at = clock() + int(interval_s * 1e9)
+            if (end >= deadline and len(samples) >= num_runs) or len(samples) >= MAX_SAMPLES:
+                return samples
+    finally:
+        gc.enable()
+
+
+def _set_affinity(cpus: Any) -> None:
+    if cpus is None:
+        return
+    try:
+        os.sched_setaffinity(0, cpus)
+    except (OSError, ValueError) as err:
+        there = sorted(os.sched_getaffinity(0))
+        raise AgentError(
+            "device",
+            "The process cannot run on the CPUs %s: %s." % (cpus, err),
+            "The device has the CPUs %s; give a --cpu-mask of these." % there,
+        ) from err
+
+
+def _read_inputs(tensors: Any, paths: Dict[str, str]) -> Dict[str, Any]:
+    import numpy as np
+
+    random = np.random.RandomState(0)
+    return {
+        tensor.name: _read_tensor(tensor, paths[tensor.name]) if paths else _draw(tensor, random)
+        for tensor in tensors
+    }
+
+
+def _read_tensor(tensor: Any, path: str) -> Any:
+    import numpy as np
+
+    with open(path, "rb") as stream:
+        data = stream.read()
+    dtype = np.dtype(tensor.dtype)
+    if len(data) != int(np.prod(tensor.shape)) * dtype.itemsize:
+        raise AgentError(
+            "device",
+            "The golden input for %r has %d bytes; the model takes %s of shape %s."
+            % (tensor.name, len(data), dtype.name, list(tensor.shape)),
+            "Build the artifact again.",
+        )
+    return np.frombuffer(data, dtype=dtype.newbyteorder("<")).astype(dtype).reshape(tensor.shape)
+
+
+def _draw(tensor: Any, random: Any) -> Any:
+    import numpy as np
+
+    dtype = np.dtype(tensor.dtype)
+    if dtype.kind == "f":
+        return random.uniform(-1, 1, tensor.shape).astype(dtype)
+    if dtype.kind in "iu" and dtype.itemsize == 1:
+        limits = np.iinfo(dtype)
+        return random.randint(limits.min, limits.max + 1, tensor.shape).astype(dtype)
+    return np.zeros(
+        tensor.shape, dtype
+    )  # wider integers are mostly indices, where a random value is out of range
