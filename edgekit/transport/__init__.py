@@ -28,7 +28,7 @@ class Process(Protocol):
     """
 
     def write(self, data: bytes) -> None:
-        """Send bytes to stdin; blocks when the device is slow; raises TransportError when the connection is lost."""
+        """Send bytes to stdin; blocks when the device is slow; raises TransportError when it takes no more."""
 
     def close_stdin(self) -> None:
         """Say end of file."""
@@ -36,11 +36,17 @@ class Process(Protocol):
     def lines(self, *, timeout_s: float | None = None) -> Iterator[bytes]:
         """Lines of stdout as they come, without the newline; a line is at most 16 MiB.
 
-        Raises TransportError when the connection is lost or nothing came for ``timeout_s``.
+        Raises TransportError when the connection is lost or nothing moved in either direction for ``timeout_s``.
         """
 
-    def wait(self) -> Completed:
-        """Wait for the end; stdout holds what ``lines`` did not take, stderr its last 64 KiB."""
+    def wait(self, *, timeout_s: float | None = None) -> Completed:
+        """Wait for the end; stdout holds what ``lines`` did not take, stderr its last 64 KiB.
+
+        Raises TransportError when the connection is lost or the end has not come within ``timeout_s``.
+        """
+
+    def close(self) -> None:
+        """End the command if it still runs; releases a ``write`` or ``lines`` that waits in another thread."""
 
     def __enter__(self) -> Self: ...
 

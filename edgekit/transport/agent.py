@@ -1,0 +1,294 @@
+"""edgekit's agent on a device: packed here, cached there by digest, called with JSON lines."""
+
+import hashlib
+import io
+import itertools
+import json
+import logging
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from edgekit.errors import (
+    DeviceFaultError,
+    EdgekitError,
+    GateError,
+    IntegrityError,
+    MeasurementInvalidError,
+    SelfTestError,
+    TransportError,
+)
+from edgekit.transport import Completed, Connection, Process
+from edgekit.transport.streams import Feed, feeding
+
+log = logging.getLogger(__name__)
+
+OLDEST_PYTHON = (3, 7)
+KEPT_AGENTS = 3
+"""Agents of other versions of edgekit that stay on the device, so that two hosts do not resend in turns."""
+MAX_NOISE_BYTES = 1024 * 1024
+"""What login scripts may print before the agent speaks."""
+END_S = 5.0
+"""From the ``done`` event to the end of the agent."""
+
+ERRORS: Mapping[str, type[EdgekitError]] = {
+    "device": DeviceFaultError,
+    "integrity": IntegrityError,
+    "self-test": SelfTestError,
+    "measurement": MeasurementInvalidError,
+    "gate": GateError,
+}
+"""``kind`` of the agent's error event -> what is raised here."""
+
+ENTRY = """import sys
+
+from edgekit.agent.__main__ import main
+
+sys.exit(main())
+"""
+
+PROBE = r"""
+root=$1 digest=$2 python=$3
+case $root in '~') root=$HOME ;; '~/'*) root=$HOME/${root#'~/'} ;; /*) ;; *) root=$HOME/$root ;; esac
+if [ -z "$python" ]; then
+  python=python3
+  if [ -x "$root/runtime/bin/python" ]; then python=$root/runtime/bin/python; fi
+fi
+agent=no
+if [ -f "$root/agent/$digest.pyz" ]; then agent=yes; fi
+version=$("$python" -S -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])')
+echo
+echo "edgekit:root=$root"
+echo "edgekit:python=$python"
+echo "edgekit:version=$version"
+echo "edgekit:agent=$agent"
+"""
+"""sh: where edgekit lives on the device, the interpreter and its version, whether the agent is there."""
+
+INSTALL = r"""
+import hashlib, os, sys
+folder, digest, kept = sys.argv[1], sys.argv[2], int(sys.argv[3])
+path = os.path.join(folder, digest + ".pyz")
+part = "%s.%d.part" % (path, os.getpid())
+try:
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    data = sys.stdin.buffer.read()
+    if hashlib.sha256(data).hexdigest() != digest:
+        sys.exit("arrived damaged")
+    try:
+        with open(part, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.rename(part, path)
+    finally:
+        if os.path.exists(part):
+            os.unlink(part)
+    old = [os.path.join(folder, name) for name in os.listdir(folder) if name.endswith((".pyz", ".part"))]
+    for name in sorted(old, key=os.path.getmtime)[:-kept - 1]:
+        os.unlink(name)
+except OSError as err:
+    sys.exit("%s: %s" % (err.filename or folder, err.strerror))
+"""
+"""Python >= 3.7: take the agent from stdin, compare it, rename it into place, remove the oldest ones."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentFile:
+    """The agent as one file."""
+
+    data: bytes
+    """A zipapp, deterministic: the same sources give the same bytes."""
+    digest: str
+    """sha256, hexadecimal; its name on the device."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoteAgent:
+    """The agent, ready on a device."""
+
+    connection: Connection
+    python: str
+    """The interpreter that runs it."""
+    path: str
+    """Absolute path of the zipapp there."""
+    root: str
+    """Absolute path of edgekit's folder there."""
+
+
+@cache
+def build_agent() -> AgentFile:
+    """Pack ``edgekit/agent`` as a zipapp whose bytes depend on its sources alone."""
+    import edgekit.agent
+
+    folder = Path(edgekit.agent.__file__).parent
+    files = {
+        "__main__.py": ENTRY.encode(),
+        "edgekit/__init__.py": b'"""The part of edgekit that runs on a device."""\n',
+    }
+    for path in folder.rglob("*.py"):
+        files[f"edgekit/agent/{path.relative_to(folder).as_posix()}"] = path.read_bytes()
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for name in sorted(files):
+            info = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+            info.compress_type = zipfile.ZIP_DEFLATED
+            info.external_attr = 0o100644 << 16
+            archive.writestr(info, files[name])
+    data = packed.getvalue()
+    return AgentFile(data=data, digest=hashlib.sha256(data).hexdigest())
+
+
+def prepare_agent(connection: Connection) -> RemoteAgent:
+    """Find an interpreter on the device and have the agent there; one round trip when it is there already.
+
+    Raises:
+        DeviceFaultError: no Python, one that is too old, or the agent cannot be written.
+        TransportError: the connection was lost, or the device does not answer.
+    """
+    agent, table = build_agent(), connection.device.table
+    done = connection.run(["sh", "-c", PROBE, "sh", table.root, agent.digest, table.python or ""])
+    facts = _facts(done)
+    name = connection.device.name
+    if not {"root", "python", "version", "agent"} <= facts.keys():
+        raise DeviceFaultError(
+            f"{name} has no POSIX shell that edgekit can use (status {done.exit_code}){_said(done.stderr)}",
+            hint="Log in with ssh and try `sh -c 'echo $HOME'`: the login shell must run commands.",
+        )
+    _check_python(name, facts["python"], facts["version"], done.stderr)
+    root = facts["root"]
+    if facts["agent"] != "yes":
+        _install(connection, facts["python"], root, agent)
+    return RemoteAgent(
+        connection=connection, python=facts["python"], path=f"{root}/agent/{agent.digest}.pyz", root=root
+    )
+
+
+def call(
+    agent: RemoteAgent,
+    command: str,
+    request: Mapping[str, Any],
+    *,
+    stdin: Iterable[bytes] = (),
+    keep_open: bool = False,
+    timeout_s: float = 60.0,
+) -> Iterator[dict[str, Any]]:
+    """Run one command of the agent; yields its events, the ``done`` event last.
+
+    ``stdin`` follows the request and is sent while events are read; it is not read further once the agent
+    ended. ``keep_open`` leaves stdin open after it, so that the agent notices when this side goes away.
+    ``timeout_s`` is the longest time in which nothing moves in either direction.
+
+    Raises:
+        EdgekitError: what an ``error`` event says, as the class of ``ERRORS``.
+        TransportError: the connection was lost, or the agent ended without ``done``.
+    """
+    line = json.dumps(request).encode() + b"\n"
+    process = agent.connection.start([agent.python, "-B", agent.path, command])
+    name = agent.connection.device.name
+    with feeding(process, itertools.chain((line,), stdin), keep_open=keep_open) as feed, process:
+        for event in _events(process, name, timeout_s):
+            if event["event"] == "error":
+                raise _error(event, name)
+            if event["event"] == "done":
+                process.close_stdin()
+                with suppress(TransportError):  # it said all it had to say; leaving the block ends it
+                    process.wait(timeout_s=END_S)
+                yield event
+                return
+            yield event
+        raise _unfinished(process, feed, command, name)
+
+
+def result(events: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """The ``done`` event of a call whose other events do not matter."""
+    *_, done = events
+    return done
+
+
+def _facts(done: Completed) -> dict[str, str]:
+    lines = done.stdout.decode(errors="replace").splitlines()
+    pairs = (line.removeprefix("edgekit:").partition("=") for line in lines if line.startswith("edgekit:"))
+    return {key: value for key, _, value in pairs}
+
+
+def _check_python(name: str, python: str, version: str, stderr: bytes) -> None:
+    oldest = ".".join(str(part) for part in OLDEST_PYTHON)
+    try:
+        found = tuple(int(part) for part in version.split("."))
+    except ValueError:
+        raise DeviceFaultError(
+            f"{name} has no Python that runs: {python} did not answer{_said(stderr)}",
+            hint=f"Install Python >= {oldest} there, or name it as `python` in the device's table.",
+        ) from None
+    if found < OLDEST_PYTHON:
+        raise DeviceFaultError(
+            f"{name}: {python} is Python {version}; edgekit's agent needs {oldest} or newer.",
+            hint="Install a newer Python there and name it as `python` in the device's table.",
+        )
+
+
+def _install(connection: Connection, python: str, root: str, agent: AgentFile) -> None:
+    name = connection.device.name
+    log.info("%s: sending the agent, %d bytes", name, len(agent.data))
+    command = [python, "-S", "-c", INSTALL, f"{root}/agent", agent.digest, str(KEPT_AGENTS)]
+    done = connection.run(command, stdin=agent.data, timeout_s=60.0)
+    if done.exit_code != 0:
+        raise DeviceFaultError(
+            f"{name}: edgekit's agent could not be written{_said(done.stderr)}",
+            hint="Free some space there, make the file system writable, or set `root` in the device's table.",
+        )
+
+
+def _events(process: Process, name: str, timeout_s: float) -> Iterator[dict[str, Any]]:
+    noise = 0
+    for line in process.lines(timeout_s=timeout_s):
+        event = _parse(line)
+        if event is not None:
+            yield event
+            continue
+        noise += len(line) + 1
+        log.warning("%s printed something that is no event: %.200r", name, line)
+        if noise > MAX_NOISE_BYTES:
+            raise TransportError(
+                f"{name} prints something else than the agent's events, such as {line[:60]!r}.",
+                hint="Its login scripts (.bashrc, .profile) must print nothing without a terminal.",
+            )
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) and isinstance(value.get("event"), str) else None
+
+
+def _error(event: Mapping[str, Any], name: str) -> EdgekitError:
+    details = event.get("details")
+    return ERRORS.get(str(event.get("kind")), DeviceFaultError)(
+        f"{name}: {event.get('message') or 'the agent failed without a message'}",
+        hint=str(event.get("hint") or "Run it again with -v."),
+        details=details if isinstance(details, dict) else {},
+    )
+
+
+def _unfinished(process: Process, feed: Feed, command: str, name: str) -> Exception:
+    if feed.error is not None and feed.source_failed:
+        return feed.error
+    done = process.wait(timeout_s=END_S)
+    return TransportError(
+        f"{name}: the agent's {command} ended without a result (status {done.exit_code}){_said(done.stderr)}",
+        hint="Look at the device (`edgekit device status`, its memory, its log); then run it again with -v.",
+        details={"exit_code": done.exit_code},
+    )
+
+
+def _said(stderr: bytes) -> str:
+    """`` : last line of stderr`` or a full stop."""
+    lines = [line for line in stderr.decode(errors="replace").splitlines() if line.strip()]
+    return f": {' / '.join(lines[-3:])[-600:]}" if lines else "."
