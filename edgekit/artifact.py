@@ -24,7 +24,9 @@ MODEL = "model.tflite"
 GOLDEN = "golden/golden.json"
 MAX_FILES = 1000
 Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
-RelativePath = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*){0,3}$")]
+RelativePath = Annotated[
+    str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*){0,3}$")
+]
 
 
 class FileEntry(Document, kw_only=True):
@@ -207,7 +209,9 @@ def read_artifact(path: Path) -> Artifact:
     if not path.exists():
         raise ArtifactError(f"{path} does not exist.", hint="Build it first: edgekit build --target NAME.")
     if not is_artifact(path):
-        raise ArtifactError(f"{path} holds no {MANIFEST}: it is no artifact.", hint="Give a folder that `edgekit build` made.")
+        raise ArtifactError(
+            f"{path} holds no {MANIFEST}: it is no artifact.", hint="Give a folder that `edgekit build` made."
+        )
     data = read_bounded(path / MANIFEST, ArtifactError)
     manifest = parse_json(data, Manifest, IntegrityError, where=str(path / MANIFEST))
     _verify_files(path, manifest)
@@ -221,12 +225,12 @@ def _verify_files(path: Path, manifest: Manifest) -> None:
             hint="Build the artifact again.",
         )
     present = {
-        PurePosixPath(file.relative_to(path)).as_posix() for file in path.rglob("*") if file.is_symlink() or file.is_file()
+        PurePosixPath(file.relative_to(path)).as_posix()
+        for file in path.rglob("*")
+        if file.is_symlink() or file.is_file()
     }
     for name in sorted(present - set(manifest.files) - {MANIFEST}):
-        raise IntegrityError(
-            f"{path / name} is not in the manifest.", hint="Remove it, or build the artifact again."
-        )
+        raise IntegrityError(f"{path / name} is not in the manifest.", hint="Remove it, or build the artifact again.")
     for name, entry in sorted(manifest.files.items()):
         file = path / name
         if file.is_symlink() or not file.is_file():
@@ -246,9 +250,12 @@ def write_artifact(path: Path, files: Mapping[str, bytes], manifest: Manifest) -
     """
     if path.exists() and not is_artifact(path) and (not path.is_dir() or any(path.iterdir())):
         raise ArtifactError(
-            f"{path} exists and is no artifact; it is left as it is.", hint="Choose another --output, or remove it."
+            f"{path} exists and is no artifact; it is left as it is.",
+            hint="Choose another --output, or remove it.",
         )
-    entries = {name: FileEntry(sha256=hashlib.sha256(data).hexdigest(), bytes=len(data)) for name, data in files.items()}
+    entries = {
+        name: FileEntry(sha256=hashlib.sha256(data).hexdigest(), bytes=len(data)) for name, data in files.items()
+    }
     manifest = msgspec.structs.replace(manifest, files=dict(sorted(entries.items())))
     document = write_json(manifest)
     try:
@@ -287,7 +294,8 @@ def _swap(staging: Path, path: Path) -> None:
 
 def _cannot_write(path: Path, err: OSError) -> ArtifactError:
     return ArtifactError(
-        f"{path} cannot be written: {err.strerror or err}.", hint="Free some space, or choose another --output."
+        f"{path} cannot be written: {err.strerror or err}.",
+        hint="Free some space, or choose another --output.",
     )
 
 

@@ -76,7 +76,8 @@ def list_devices(directory: Path = Path()) -> tuple[Device, ...]:
                 )
             if name in devices:
                 raise DeviceConfigError(
-                    f"Device {name!r} is in {devices[name].origin} and in {path}.", hint="Remove one of the two."
+                    f"Device {name!r} is in {devices[name].origin} and in {path}.",
+                    hint="Remove one of the two.",
                 )
             devices[name] = Device(name=name, transport="ssh", table=table, origin=str(path))
     return tuple(devices.values())
@@ -95,7 +96,9 @@ def resolve_device(
     devices = {device.name: device for device in list_devices(directory)}
     if name in devices:
         return devices[name]
-    match = re.fullmatch(r"(?P<user>[A-Za-z0-9._-]+)@(?P<host>\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+)(:(?P<port>\d+))?", name)
+    match = re.fullmatch(
+        r"(?P<user>[A-Za-z0-9._-]+)@(?P<host>\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+)(:(?P<port>\d+))?", name
+    )
     if match is not None and not match["host"].startswith("-"):
         port = int(match["port"]) if match["port"] else None
         if port is None or 1 <= port <= 65535:  # noqa: PLR2004

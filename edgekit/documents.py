@@ -2,8 +2,10 @@
 
 import difflib
 import re
+import types
+import typing
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
@@ -67,10 +69,10 @@ def convert(value: Any, kind: type[T], error: type[EdgekitError], *, where: str)
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as err:
-        raise error(_explain(str(err), value, kind, where), hint=_hint(str(err), value, kind)) from err
+        raise error(_explain(str(err), value, where), hint=_hint(str(err), kind)) from err
 
 
-def _explain(text: str, value: Any, kind: Any, where: str) -> str:
+def _explain(text: str, value: Any, where: str) -> str:
     reason, _, place = text.partition(" - at ")
     key = place.strip("`").removeprefix("$").lstrip(".") or _missing_key(reason) or "(top level)"
     found = _lookup(value, key)
@@ -94,13 +96,58 @@ def _lookup(value: Any, key: str) -> Any:
     return value
 
 
-def _hint(text: str, value: Any, kind: Any) -> str:
+def _hint(text: str, kind: Any) -> str:
     unknown = re.search(r"unknown field `([^`]+)`", text)
     if unknown:
         known = sorted(_field_names(kind))
         close = difflib.get_close_matches(unknown.group(1), known, n=1)
         return f"Did you mean {close[0]!r}?" if close else f"Known keys here and below: {', '.join(known)}."
+    if "Invalid enum value" in text:
+        place = text.partition(" - at ")[2].strip("`").removeprefix("$").lstrip(".")
+        choices = _choices(_type_at(kind, place))
+        if choices:
+            return (
+                "Expected " + ", ".join(choices[:-1]) + f" or {choices[-1]}."
+                if choices[1:]
+                else f"Expected {choices[0]}."
+            )
     return "Correct the value; the documentation of the file names every key and its unit."
+
+
+def _type_at(kind: Any, place: str) -> Any:
+    """The declared type at a place such as ``quantization.precisions[2]``."""
+    for part in re.findall(r"[^.\[\]]+", place):
+        struct = next(
+            (inner for inner in _flat(kind) if isinstance(inner, type) and issubclass(inner, msgspec.Struct)),
+            None,
+        )
+        if struct is not None:
+            kind = next((field.type for field in msgspec.structs.fields(struct) if field.encode_name == part), None)
+        else:  # an item of a tuple or a value of a mapping
+            kind = next(
+                (arguments[-1] if arguments[-1] is not ... else arguments[0] for arguments in _arguments(kind)),
+                None,
+            )
+    return kind
+
+
+def _flat(kind: Any) -> list[Any]:
+    """The alternatives of a union, unwrapped from Annotated."""
+    if typing.get_origin(kind) is Annotated:
+        return _flat(typing.get_args(kind)[0])
+    if typing.get_origin(kind) in {typing.Union, types.UnionType}:
+        return [inner for argument in typing.get_args(kind) for inner in _flat(argument)]
+    return [kind]
+
+
+def _arguments(kind: Any) -> list[tuple[Any, ...]]:
+    return [arguments for inner in _flat(kind) if (arguments := typing.get_args(inner))]
+
+
+def _choices(kind: Any) -> list[str]:
+    return sorted(
+        repr(value) for inner in _flat(kind) if typing.get_origin(inner) is Literal for value in typing.get_args(inner)
+    )
 
 
 def _field_names(kind: Any, seen: set[Any] | None = None) -> set[str]:

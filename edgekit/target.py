@@ -143,8 +143,8 @@ def list_targets(directory: Path = Path()) -> tuple[Target, ...]:
     return tuple(sorted(map(read_target, _profile_files(directory)), key=lambda target: target.name))
 
 
-def load_target(name: str, directory: Path = Path()) -> Target:
-    """The profile called ``name``; raises TargetError with the closest names where there is none."""
+def target_file(name: str, directory: Path = Path()) -> Path:
+    """The file of the profile called ``name``; raises TargetError with the closest names where there is none."""
     files = {path.stem: path for path in _profile_files(directory)}
     if name not in files:
         close = difflib.get_close_matches(name, files, n=3)
@@ -152,4 +152,9 @@ def load_target(name: str, directory: Path = Path()) -> Target:
             f"There is no target {name!r}.",
             hint=f"Did you mean {' or '.join(close)}?" if close else f"Known: {', '.join(sorted(files))}.",
         )
-    return read_target(files[name])
+    return files[name]
+
+
+def load_target(name: str, directory: Path = Path()) -> Target:
+    """The profile called ``name``; raises TargetError."""
+    return read_target(target_file(name, directory))

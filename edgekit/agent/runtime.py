@@ -3,8 +3,17 @@
 Host and device use the same functions, so what was audited is what runs.
 """
 
+from __future__ import annotations
+
 import importlib
 import os
+from typing import TYPE_CHECKING, Any, Mapping
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
 
 RUNTIMES = (
     ("ai-edge-litert", "ai_edge_litert.interpreter"),
@@ -30,19 +39,29 @@ class DelegateRefused(Exception):
 
 
 class Tensor:
-    """An input or output: ``name``, ``shape`` (tuple), ``dtype`` (numpy dtype), ``scale`` and ``zero_point`` (or None)."""
+    """An input or output: ``name``, ``shape``, ``dtype`` (numpy), per-tensor ``scale`` and ``zero_point`` or None."""
 
-    def __init__(self, name, details):
-        scales, points = details["quantization_parameters"]["scales"], details["quantization_parameters"]["zero_points"]
+    def __init__(self, name: str, details: Mapping[str, Any]) -> None:
+        scales, points = (
+            details["quantization_parameters"]["scales"],
+            details["quantization_parameters"]["zero_points"],
+        )
         self.name = name
         self.index = int(details["index"])
         self.shape = tuple(int(size) for size in details["shape"])
-        self.dtype = details["dtype"]
+        self.dtype: np.dtype[Any] = _dtype(details["dtype"])
         self.scale = float(scales[0]) if len(scales) == 1 else None
         self.zero_point = int(points[0]) if len(scales) == 1 else None
 
 
-def find_runtime():
+def _dtype(kind: Any) -> np.dtype[Any]:
+    import numpy as np
+
+    dtype: np.dtype[Any] = np.dtype(kind)
+    return dtype
+
+
+def find_runtime() -> tuple[str, str, Any]:
     """Name, version and interpreter module of the runtime that is installed; raises RuntimeMissing."""
     for name, module_name in RUNTIMES:
         try:
@@ -53,9 +72,9 @@ def find_runtime():
     raise RuntimeMissing("none of ai-edge-litert, tflite-runtime and tensorflow can be imported")
 
 
-def _version(name, module):
+def _version(name: str, module: Any) -> str:
     try:
-        from importlib import metadata  # Python 3.8
+        from importlib import metadata  # novm: Python 3.8, and what happens before it is handled
     except ImportError:
         return str(getattr(module, "__version__", "unknown"))
     for distribution in (name, name + "-cpu"):
@@ -73,10 +92,16 @@ class Model:
     delegate library. ``model`` is a path or the bytes of a .tflite.
     """
 
-    def __init__(self, model, delegate=XNNPACK, num_threads=1, preserve_all_tensors=False):
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | bytes | bytearray | memoryview,
+        delegate: str = XNNPACK,
+        num_threads: int = 1,
+        preserve_all_tensors: bool = False,
+    ) -> None:
         self.runtime, self.version, module = find_runtime()
         self.delegate = delegate
-        arguments = {"num_threads": num_threads}
+        arguments: dict[str, Any] = {"num_threads": num_threads}
         if isinstance(model, (bytes, bytearray, memoryview)):
             arguments["model_content"] = bytes(model)
         else:
@@ -91,15 +116,15 @@ class Model:
             try:
                 arguments["experimental_delegates"] = [module.load_delegate(delegate)]
             except (ValueError, OSError, RuntimeError) as err:
-                raise DelegateRefused("%s: %s" % (delegate, err))
+                raise DelegateRefused("%s: %s" % (delegate, err)) from err
         try:
             self.interpreter = module.Interpreter(**arguments)
             self.interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as err:
-            raise ModelRefused(str(err).strip() or type(err).__name__)
+            raise ModelRefused(str(err).strip() or type(err).__name__) from err
         self.inputs, self.outputs = self._tensors()
 
-    def _tensors(self):
+    def _tensors(self) -> tuple[list[Tensor], list[Tensor]]:
         interpreter = self.interpreter
         inputs = [(str(item["name"]), item) for item in interpreter.get_input_details()]
         outputs = [(str(item["name"]), item) for item in interpreter.get_output_details()]
@@ -110,49 +135,53 @@ class Model:
             outputs = _named(outputs, runner.get_output_details())
         return [Tensor(*item) for item in inputs], [Tensor(*item) for item in outputs]
 
-    def set_inputs(self, arrays):
+    def set_inputs(self, arrays: Mapping[str, Array]) -> None:
         """Copy one array per input name into the model; shapes and dtypes must be the tensors' own."""
         for tensor in self.inputs:
             self.interpreter.set_tensor(tensor.index, arrays[tensor.name])
 
-    def get_outputs(self):
+    def get_outputs(self) -> dict[str, Array]:
         """Output name -> a copy of the array."""
         return {tensor.name: self.interpreter.get_tensor(tensor.index) for tensor in self.outputs}
 
-    def invoke(self):
+    def invoke(self) -> None:
         """Run once on what the inputs hold; raises ModelRefused."""
         try:
             self.interpreter.invoke()
         except (ValueError, RuntimeError) as err:
-            raise ModelRefused(str(err).strip() or type(err).__name__)
+            raise ModelRefused(str(err).strip() or type(err).__name__) from err
 
-    def run(self, arrays):
+    def run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """Arrays by input name in, arrays by output name out."""
         self.set_inputs(arrays)
         self.invoke()
         return self.get_outputs()
 
 
-def _named(tensors, by_signature):
+def _named(
+    tensors: list[tuple[str, Mapping[str, Any]]], by_signature: Mapping[str, Mapping[str, Any]]
+) -> list[tuple[str, Mapping[str, Any]]]:
     names = {int(details["index"]): str(name) for name, details in by_signature.items()}
     return [(names.get(int(details["index"]), name), details) for name, details in tensors]
 
 
-def quantize(array, tensor):
+def quantize(array: Array, tensor: Tensor) -> Array:
     """Real values -> the tensor's dtype: round(x / scale) + zero_point, clipped; float tensors are only cast."""
     import numpy as np
 
     if tensor.scale is None or array.dtype == tensor.dtype:
         return np.ascontiguousarray(array, dtype=tensor.dtype)
     limits = np.iinfo(tensor.dtype)
-    steps = np.round(array.astype(np.float64) / tensor.scale) + tensor.zero_point
-    return np.clip(steps, limits.min, limits.max).astype(tensor.dtype)
+    steps = np.round(array.astype(np.float64) / tensor.scale) + (tensor.zero_point or 0)
+    quantized: Array = np.clip(steps, limits.min, limits.max).astype(tensor.dtype)
+    return quantized
 
 
-def dequantize(array, tensor):
+def dequantize(array: Array, tensor: Tensor) -> Array:
     """The tensor's dtype -> real values, float32."""
     import numpy as np
 
     if tensor.scale is None:
         return np.asarray(array, dtype=np.float32)
-    return ((array.astype(np.float32) - tensor.zero_point) * tensor.scale).astype(np.float32)
+    real: Array = ((array.astype(np.float32) - (tensor.zero_point or 0)) * tensor.scale).astype(np.float32)
+    return real

@@ -65,6 +65,12 @@ def _report(err: Exception, arguments: Sequence[str]) -> int:
     click.echo(f"{click.style('error:', fg='red', bold=True)} {message}", err=True)
     click.echo(f"{click.style(' next:', fg='cyan', bold=True)} {hint}", err=True)
     if "--json" in arguments:
-        error = {"kind": type(err).__name__, "message": message, "hint": hint, "exit_code": code, "details": details}
+        error = {
+            "kind": type(err).__name__,
+            "message": message,
+            "hint": hint,
+            "exit_code": code,
+            "details": details,
+        }
         click.echo(json.dumps({"schema_version": 1, "error": error}, default=str))
     return code

@@ -27,15 +27,20 @@ def option(*names: str, **settings: Any) -> Callable[[F], F]:
 
 def common(function: F) -> F:
     """The ``--json`` and ``-v`` of every command; passed on as ``as_json`` and ``verbose``."""
-    function = click.option("--json", "as_json", is_flag=True, help="Data on stdout as JSON; messages on stderr.")(function)
-    return click.option(
-        "-v", "--verbose", is_flag=True, callback=_verbosity, help="More of what happens; tracebacks."
-    )(function)
+    function = click.option("--json", "as_json", is_flag=True, help="Data on stdout as JSON; messages on stderr.")(
+        function
+    )
+    return click.option("-v", "--verbose", is_flag=True, callback=_verbosity, help="More of what happens; tracebacks.")(
+        function
+    )
 
 
 def _verbosity(_context: click.Context, _parameter: click.Parameter, value: bool) -> bool:  # noqa: FBT001
     logging.basicConfig(
-        stream=sys.stderr, level=logging.DEBUG if value else logging.WARNING, format="%(name)s: %(message)s", force=True
+        stream=sys.stderr,
+        level=logging.DEBUG if value else logging.WARNING,
+        format="%(name)s: %(message)s",
+        force=True,
     )
     if not value:
         # what it has to say reaches the user as our own error

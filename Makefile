@@ -1,0 +1,48 @@
+# Everything for a fresh Linux machine with Python 3.11 to 3.13 and make.
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || echo python3)
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.ready
+
+.PHONY: setup demo test test-lab lint format bench cases schema clean help
+
+help:  ## show this
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+setup: $(STAMP)  ## make .venv with edgekit[all] and the development tools
+
+$(STAMP): pyproject.toml constraints.txt tools/setup.sh
+	@PYTHON=$(PYTHON) sh tools/setup.sh $(VENV)
+	@touch $@
+
+demo: setup  ## train, build, deploy to this machine, measure
+	@$(BIN)/edgekit demo
+
+test: setup  ## unit and convert tests (no root)
+	@$(BIN)/python -m pytest -q -m "unit or convert" -n 2 --dist loadgroup
+
+test-lab: setup  ## real sshd, faults, an arm64 userland (root)
+	@$(BIN)/python -m pytest -q -m lab
+
+lint: setup  ## ruff, mypy strict, layers, Python of the agent
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/vermin --quiet --no-tips --target=3.7- --violations edgekit/agent
+
+format: setup  ## format and fix what can be fixed
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: setup  ## every benchmark, ratios in one interleaved run
+	@$(BIN)/python -m benchmarks.run
+
+cases: setup  ## fetch the public models and data that the tests use into ./cases
+	@$(BIN)/python -m tools.fetch_cases
+
+schema: setup  ## write docs/schema/*.json
+	@$(BIN)/python tools/write_schema.py
+
+clean:  ## remove what was built
+	@rm -rf $(VENV) build dist

@@ -1,0 +1,106 @@
+"""``edgekit init MODEL``: a commented edgekit.toml with the inputs found by loading the model."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgekit.cli.options import common, emit, option
+
+if TYPE_CHECKING:
+    from edgekit_converters.types import TensorSpec
+
+TEMPLATE = """\
+# edgekit.toml: what `edgekit build --target {target}` reads. Flags win over EDGEKIT_* variables, those over this file.
+# Every key: docs/edgekit-toml.md
+
+name = "{name}"
+
+[model]
+path = "{path}"            # {format}
+batch = 1                  # static batch of the converted model
+# labels = "labels.txt"    # one label a line, in the order of the output
+{outputs}
+{inputs}
+[build]
+target = "{target}"        # edgekit target list
+# precision = "int8"       # int8 | float16 | dynamic | float32; default: the target's
+# io = "int8"              # int8 | uint8 | float32: what the application hands to an int8 model
+
+# Real samples, a few hundred: int8 needs them. .npz (an array per input, or x), .npy, a folder of images,
+# a folder of .npy, or package.module:function
+# [calibration]
+# data = "calibration.npz"
+# samples = 200            # use at most this many
+
+# Held-out labelled samples: .npz with x and y, or a folder of images with a subfolder a class
+# [evaluation]
+# data = "evaluation.npz"
+# max_drop = "1pt"         # build fails when the file loses more; 1pt: percentage points, 1%: of the value
+
+# [deploy]
+# on_activate = "systemctl restart camera"      # told after the switch; run by sh on the device
+# health_check = "curl -fs localhost:8000/ready" # must succeed in time, or the old version comes back
+# health_timeout_s = 30
+# keep_versions = 3
+"""
+
+INPUT = """
+[input.{name}]
+shape = {shape}{open}
+dtype = "{dtype}"
+# range = [0.0, 1.0]       # smallest and largest value the model is fed with
+# [input.{name}.preprocessing]   # from the application's data to the model's input, also on the device
+# resize = [{height}, {width}]         # [height, width]
+# scale = 0.00392156862745098    # 1/255
+# mean = [0.0]
+# std = [1.0]
+"""
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@option("--target", default="rpi4", show_default=True, help="Target to build for.")
+@click.option("--force", is_flag=True, help="Replace an edgekit.toml that is there.")
+@common
+def command(model: Path, target: str, *, force: bool, as_json: bool, verbose: bool) -> None:  # noqa: ARG001
+    """Write a commented edgekit.toml for MODEL."""
+    from edgekit.build import describe
+    from edgekit.errors import ProjectError
+    from edgekit.target import load_target
+
+    path = Path("edgekit.toml")
+    if path.exists() and not force:
+        raise ProjectError("There is an edgekit.toml here already.", hint="Use --force to replace it.")
+    load_target(target)
+    description = describe(model)
+    path.write_text(
+        TEMPLATE.format(
+            name=description.name,
+            path=model.as_posix(),
+            format=description.source_format,
+            target=target,
+            inputs="".join(_input(spec) for spec in description.inputs),
+            outputs="".join(f"# output: {spec.name} {list(spec.shape)} {spec.dtype}\n" for spec in description.outputs),
+        )
+    )
+    if as_json:
+        emit({"path": str(path), "inputs": description.inputs, "outputs": description.outputs})
+        return
+    for spec in description.inputs:
+        click.echo(f"input {spec.name}: shape {list(spec.shape)}, {spec.dtype}")
+    click.echo(f"wrote {path}; next: edgekit build --target {target}")
+
+
+def _input(spec: "TensorSpec") -> str:
+    """The table of one input; an open dimension is written as 1 and said."""
+    is_image = len(spec.shape) == 4  # noqa: PLR2004 - (N, H, W, C)
+    open_dimensions = [position for position, size in enumerate(spec.shape) if size < 1 and position > 0]
+    return INPUT.format(
+        name=spec.name if spec.name.replace("-", "").replace("_", "").isalnum() else f'"{spec.name}"',
+        shape=[max(size, 1) for size in spec.shape],
+        open=f"  # dimension {open_dimensions} is open in the model: choose its size" if open_dimensions else "",
+        dtype=spec.dtype,
+        height=spec.shape[1] if is_image else 96,
+        width=spec.shape[2] if is_image else 96,
+    )
