@@ -36,9 +36,7 @@ def bench(request: Request, stdin: BinaryIO, emit: Emit) -> Result:
 def _measure(options: Dict[str, Any], number: int, stdin: BinaryIO, emit: Emit) -> None:
     place = {"process": number, "num_threads": options["num_threads"]}
     emit("started", **place)
-    emit(
-        "process", **dict(run_child("bench-process", options, stdin, lambda: emit("alive", **place)), **place)
-    )
+    emit("process", **dict(run_child("bench-process", options, stdin, lambda: emit("alive", **place)), **place))
 
 
 @contextmanager

@@ -31,15 +31,13 @@ def fetch(root: str, files: List[Dict[str, Any]], stdin: BinaryIO, emit: Emit) -
     folder = os.path.join(os.path.expanduser(root), "cache")
     sizes = {str(file["sha256"]): int(file["bytes"]) for file in files}
     if not all(SHA256.match(digest) and size >= 0 for digest, size in sizes.items()):
-        raise AgentError(
-            "device", "The request names files that are no sha256.", "This is a defect of edgekit."
-        )
+        raise AgentError("device", "The request names files that are no sha256.", "This is a defect of edgekit.")
     paths = {digest: os.path.join(folder, digest) for digest in sizes}
     missing = [digest for digest, path in paths.items() if not _is_whole(path, digest, sizes[digest])]
+    emit("need", files=missing)
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)
         _check_space(folder, sum(sizes[digest] for digest in missing))
-        emit("need", files=missing)
         for digest in missing:
             _receive(paths[digest], digest, sizes[digest], stdin)
         for path in paths.values():
@@ -94,8 +92,7 @@ def _receive(path: str, digest: str, size: int, stdin: BinaryIO) -> None:
         if total.hexdigest() != digest:
             raise AgentError(
                 "integrity",
-                "The device received other bytes than were sent: sha256 %s, expected %s."
-                % (total.hexdigest(), digest),
+                "The device received other bytes than were sent: sha256 %s, expected %s." % (total.hexdigest(), digest),
                 "Do it again; if it happens again, check the connection and the memory of the device.",
             )
         os.rename(part, path)

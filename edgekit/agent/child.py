@@ -77,9 +77,7 @@ def _result(output: bytes, status: int, command: str) -> Result:
     if event == "done":
         return answer
     how = "was killed by %s" % signal.Signals(-status).name if status < 0 else "ended with status %d" % status
-    hint = (
-        "The device ran out of memory." if status == -signal.SIGKILL else "Its last words are on stderr (-v)."
-    )
+    hint = "The device ran out of memory." if status == -signal.SIGKILL else "Its last words are on stderr (-v)."
     raise AgentError(
         "device",
         "The process that ran the model (%s) %s." % (command, how),

@@ -15,8 +15,8 @@ from .sensors.cpufreq import read_policies
 from .sensors.thermal import read_cpu_cooling, read_temperatures
 from .sensors.throttle import read_firmware, read_throttle_count
 
-STEAL = 8
-"""Place in the first line of /proc/stat (proc_stat(5))."""
+CPU_TIMES = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
+"""The first line of /proc/stat behind its name (proc_stat(5))."""
 PROCESSOR = 36
 """Place behind the command name in /proc/self/stat (field 39 of proc_pid_stat(5))."""
 VCGENCMD = ["vcgencmd", "get_throttled"]
@@ -31,9 +31,7 @@ def info(request: Request, _stdin: BinaryIO, _emit: Emit) -> Result:
         found: Optional[Dict[str, str]] = {"name": name, "version": version}
     except runtime.RuntimeMissing:
         found = None
-    return dict(
-        describe(), runtime=found, disk=read_disk(str(request.get("root", "/"))), state=read_state(slow=True)
-    )
+    return dict(describe(), runtime=found, disk=read_disk(str(request.get("root", "/"))), state=read_state(slow=True))
 
 
 def describe(root: str = "/") -> Dict[str, Any]:
@@ -62,30 +60,36 @@ def read_state(root: str = "/", slow: bool = False) -> Dict[str, Any]:
     """
     memory = read_memory(root)
     swap = memory.get("SwapTotal"), memory.get("SwapFree")
-    monotonic_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
     return {
-        "monotonic_ns": monotonic_ns,
-        "clock_offset_ns": time.clock_gettime_ns(time.CLOCK_REALTIME) - monotonic_ns,
-        "suspended_ns": time.clock_gettime_ns(time.CLOCK_BOOTTIME) - monotonic_ns,
+        "monotonic_ns": time.monotonic_ns(),
+        "clock_offset_ns": read_clock_offset(time.CLOCK_REALTIME),
+        "suspended_ns": read_clock_offset(time.CLOCK_BOOTTIME),
         "cpu": read_current_cpu(root),
         "policies": read_policies(root),
         "temperatures_c": read_temperatures(root),
         "cpu_cooling": read_cpu_cooling(root),
         "firmware_throttle": read_firmware(root, VCGENCMD if slow else None),
         "throttle_count": read_throttle_count(root),
-        "load_1min": read_load(root),
-        "steal_ticks": read_steal(root),
+        "cpu_time_s": read_cpu_time(root),
         "memory_available_bytes": memory.get("MemAvailable"),
         "swap_used_bytes": None if None in swap else swap[0] - swap[1],  # type: ignore[operator]
     }
 
 
+def read_clock_offset(clock: int) -> int:
+    """Nanoseconds of ``clock`` minus the monotonic one; the closest of three, as we may be preempted between."""
+    readings = []
+    for _ in range(3):
+        start = time.monotonic_ns()
+        offset = time.clock_gettime_ns(clock) - start
+        readings.append((time.monotonic_ns() - start, offset))
+    return min(readings)[1]
+
+
 def read_board(root: str = "/") -> Optional[str]:
     """Name of the board: the device tree's, or the firmware's on a PC."""
     dmi = "sys/class/dmi/id/product_name"
-    return (
-        read_text(root, "proc/device-tree/model") or _cpuinfo(root, "Model") or read_text(root, dmi) or None
-    )
+    return read_text(root, "proc/device-tree/model") or _cpuinfo(root, "Model") or read_text(root, dmi) or None
 
 
 def read_cpu(root: str = "/") -> Optional[str]:
@@ -112,9 +116,7 @@ ARM_PARTS = {
 
 
 def _cpuinfo(root: str, key: str) -> Optional[str]:
-    match = re.search(
-        r"^%s\s*:[ \t]*(.+)$" % re.escape(key), read_text(root, "proc/cpuinfo") or "", re.MULTILINE
-    )
+    match = re.search(r"^%s\s*:[ \t]*(.+)$" % re.escape(key), read_text(root, "proc/cpuinfo") or "", re.MULTILINE)
     return match.group(1).strip() if match else None
 
 
@@ -150,19 +152,17 @@ def read_current_cpu(root: str = "/") -> Optional[int]:
     return int(fields[PROCESSOR]) if len(fields) > PROCESSOR and fields[PROCESSOR].isdigit() else None
 
 
-def read_load(root: str = "/") -> Optional[float]:
-    """Load average of the last minute."""
-    fields = (read_text(root, "proc/loadavg") or "").split()
-    try:
-        return float(fields[0]) if fields else None
-    except ValueError:
+def read_cpu_time(root: str = "/") -> Optional[Dict[str, float]]:
+    """Seconds since boot, over all CPUs: ``busy``, and ``steal``, which a hypervisor gave to somebody else.
+
+    ``own`` is this process's share of ``busy``. A load average would lag by minutes and misses short runs.
+    """
+    fields = (read_text(root, "proc/stat") or "").split("\n")[0].split()[1:]
+    if len(fields) < len(CPU_TIMES) or not all(field.isdigit() for field in fields):
         return None
-
-
-def read_steal(root: str = "/") -> Optional[int]:
-    """Ticks that a hypervisor gave to somebody else since boot, over all CPUs."""
-    fields = (read_text(root, "proc/stat") or "").split("\n")[0].split()
-    return int(fields[STEAL]) if len(fields) > STEAL and fields[STEAL].isdigit() else None
+    times = {name: int(field) / os.sysconf("SC_CLK_TCK") for name, field in zip(CPU_TIMES, fields)}
+    busy = sum(times[name] for name in ("user", "nice", "system", "irq", "softirq"))
+    return {"busy": busy, "steal": times["steal"], "own": time.process_time()}
 
 
 def is_virtual(root: str = "/") -> Optional[bool]:

@@ -129,8 +129,7 @@ def _read_inputs(tensors: Any, paths: Dict[str, str]) -> Dict[str, Any]:
 
     random = np.random.RandomState(0)
     return {
-        tensor.name: _read_tensor(tensor, paths[tensor.name]) if paths else _draw(tensor, random)
-        for tensor in tensors
+        tensor.name: _read_tensor(tensor, paths[tensor.name]) if paths else _draw(tensor, random) for tensor in tensors
     }
 
 
@@ -159,6 +158,4 @@ def _draw(tensor: Any, random: Any) -> Any:
     if dtype.kind in "iu" and dtype.itemsize == 1:
         limits = np.iinfo(dtype)
         return random.randint(limits.min, limits.max + 1, tensor.shape).astype(dtype)
-    return np.zeros(
-        tensor.shape, dtype
-    )  # wider integers are mostly indices, where a random value is out of range
+    return np.zeros(tensor.shape, dtype)  # wider integers are mostly indices, where a random value is out of range

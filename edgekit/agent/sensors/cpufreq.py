@@ -68,7 +68,7 @@ def restore_governor(before: Dict[str, str], root: str = "/") -> Optional[str]:
     for name, governor in before.items():
         try:
             _write_governor(root, name, governor)
-        except OSError as err:  # noqa: PERF203 - the other policies are put back all the same
+        except OSError as err:
             failed = "%s stays off %r: %s" % (name, governor, err.strerror)
     return failed
 

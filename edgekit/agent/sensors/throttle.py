@@ -46,9 +46,7 @@ def read_firmware(root: str = "/", command: Optional[List[str]] = None) -> Optio
 
 def _ask(command: List[str]) -> Optional[str]:
     try:
-        done = subprocess.run(
-            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=2, check=False
-        )
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=2, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.decode("ascii", "replace").strip()

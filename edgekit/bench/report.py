@@ -1,0 +1,140 @@
+"""A measurement -> a report: the numbers, their interval, and what they are worth."""
+
+from typing import Literal
+
+from edgekit.artifact import FindingEntry, Sha256
+from edgekit.bench.findings import find
+from edgekit.bench.plan import BenchOptions, Subject
+from edgekit.bench.samples import MachineFacts, MachineState, Measurement, ProcessSamples, RuntimeFacts
+from edgekit.bench.statistics import estimate, interval, percentile
+from edgekit.documents import Document
+from edgekit.errors import MeasurementInvalidError
+
+NS_PER_MS = 1e6
+
+
+class Latency(Document):
+    """Milliseconds of one inference."""
+
+    median: float
+    """Median of the processes' medians."""
+    p90: float
+    """Of all samples together, as p95, p99, min and mean."""
+    p95: float
+    p99: float
+    min: float
+    mean: float
+    median_interval: tuple[float, float]
+    """Interval of the long-run median."""
+    level: float
+    """Chance that ``median_interval`` holds it; small where there are few processes."""
+    basis: Literal["over processes", "within this process"]
+    """``over processes``: holds for the next run. ``within this process``: another process may differ more."""
+
+
+class Result(Document):
+    """One thread count."""
+
+    num_threads: int
+    num_runs: int
+    """Timed inferences, over all processes."""
+    latency_ms: Latency
+    throughput_per_s: float
+    """Inferences per second of inference time, one after the other."""
+    load_ms: float
+    """Median over the processes, as ``first_ms``."""
+    first_ms: float
+    peak_rss_bytes: int | None
+    """The largest of the processes; with Python and the runtime."""
+    rss_before_load_bytes: int | None
+    """Python, numpy and the runtime alone, in that process."""
+    processes: tuple[ProcessSamples, ...]
+    """The raw samples."""
+
+
+class BenchmarkReport(Document):
+    """One run of ``edgekit bench``."""
+
+    device: str
+    machine: MachineFacts
+    runtime: RuntimeFacts
+    model: str
+    model_sha256: Sha256
+    artifact_digest: Sha256 | None
+    """None for a bare .tflite."""
+    delegate: str
+    options: BenchOptions
+    results: tuple[Result, ...]
+    """One for each thread count, in the order asked for."""
+    findings: tuple[FindingEntry, ...]
+    """Severity ``error``: the numbers mean nothing."""
+    before: MachineState
+    after: MachineState
+
+    @property
+    def valid(self) -> bool:
+        """No clock moved and nothing throttled while samples were taken."""
+        return not any(finding.severity == "error" for finding in self.findings)
+
+
+def summarize(
+    measurement: Measurement, *, subject: Subject, options: BenchOptions, delegate: str, device: str
+) -> BenchmarkReport:
+    """Estimate and interval of every thread count, and the findings. Pure."""
+    results = tuple(
+        _result([item for item in measurement.processes if item.num_threads == threads])
+        for threads in options.num_threads
+    )
+    return BenchmarkReport(
+        device=device,
+        machine=measurement.machine,
+        runtime=measurement.processes[0].runtime,
+        model=subject.name,
+        model_sha256=subject.entry.sha256,
+        artifact_digest=subject.artifact_digest,
+        delegate=delegate,
+        options=options,
+        results=results,
+        findings=find(measurement),
+        before=measurement.before,
+        after=measurement.after,
+    )
+
+
+def _result(processes: list[ProcessSamples]) -> Result:
+    groups = [item.samples_ns for item in processes]
+    pooled = sorted(sample for group in groups for sample in group)
+    largest = max(processes, key=lambda item: item.peak_rss_bytes or 0)
+    held = interval(groups)
+    return Result(
+        num_threads=processes[0].num_threads,
+        num_runs=len(pooled),
+        latency_ms=Latency(
+            median=estimate(groups) / NS_PER_MS,
+            p90=percentile(pooled, 90) / NS_PER_MS,
+            p95=percentile(pooled, 95) / NS_PER_MS,
+            p99=percentile(pooled, 99) / NS_PER_MS,
+            min=pooled[0] / NS_PER_MS,
+            mean=sum(pooled) / len(pooled) / NS_PER_MS,
+            median_interval=(held.low / NS_PER_MS, held.high / NS_PER_MS),
+            level=held.level,
+            basis="over processes" if len(processes) > 1 else "within this process",
+        ),
+        throughput_per_s=1e9 * len(pooled) / max(1, sum(pooled)),
+        load_ms=estimate([[item.load_ms] for item in processes]),
+        first_ms=estimate([[item.first_ms] for item in processes]),
+        peak_rss_bytes=largest.peak_rss_bytes,
+        rss_before_load_bytes=largest.rss_before_load_bytes,
+        processes=tuple(processes),
+    )
+
+
+def require_valid(report: BenchmarkReport, *, details: dict[str, object] | None = None) -> None:
+    """Raise MeasurementInvalidError (exit code 6) when a finding says that the numbers mean nothing."""
+    errors = [finding for finding in report.findings if finding.severity == "error"]
+    if errors:
+        raise MeasurementInvalidError(
+            "The measurement is invalid: " + " ".join(finding.message for finding in errors),
+            hint=f"{errors[0].fix} --allow-invalid accepts the numbers as they are.",
+            details=details,
+        )

@@ -1,0 +1,102 @@
+"""``bench``: one call of the agent on the device, its answer as a report."""
+
+import queue
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from edgekit.artifact import Artifact
+from edgekit.bench.plan import BenchOptions, choose_delegate, payload, read_subject, request
+from edgekit.bench.report import BenchmarkReport, summarize
+from edgekit.bench.samples import collect
+from edgekit.errors import DeviceFaultError, ModelError
+from edgekit.transport import Connection
+from edgekit.transport.agent import call, prepare_agent
+
+SILENCE_S = 60.0
+"""The agent says something every few seconds."""
+CHUNK = 256 * 1024
+
+OnProgress = Callable[[int, int], None]
+
+
+def bench(
+    model: Artifact | Path,
+    connection: Connection,
+    options: BenchOptions | None = None,
+    *,
+    on_progress: OnProgress = lambda _done, _total: None,
+) -> BenchmarkReport:
+    """Measure an artifact, or a bare .tflite, on a device. Its findings say what the numbers are worth.
+
+    ``on_progress(done, total)`` counts processes. ``require_valid`` turns an invalid report into exit code 6.
+
+    Raises:
+        ModelError, ArtifactError, IntegrityError: the model is none, or was changed after the build.
+        DeviceFaultError: no runtime, a model or delegate that does not run there, an option the device refuses.
+        TransportError: connection lost.
+    """
+    options = options or BenchOptions()
+    device = connection.device
+    subject = read_subject(model)
+    delegate = choose_delegate(options, device, subject)
+    agent = prepare_agent(connection)
+    wanted: queue.SimpleQueue[list[str]] = queue.SimpleQueue()
+    events = call(
+        agent,
+        "bench",
+        request(subject, options, delegate=delegate, root=agent.root),
+        stdin=_answer(wanted, payload(subject)),
+        keep_open=True,
+        timeout_s=SILENCE_S,
+    )
+    measurement = collect(
+        _watched(events, wanted, on_progress, options.processes * len(options.num_threads), device.name),
+        device=device.name,
+        processes=options.processes,
+        num_threads=options.num_threads,
+    )
+    return summarize(measurement, subject=subject, options=options, delegate=delegate, device=device.name)
+
+
+def _watched(
+    events: Iterator[dict[str, Any]],
+    wanted: "queue.SimpleQueue[list[str]]",
+    on_progress: OnProgress,
+    total: int,
+    device: str,
+) -> Iterator[dict[str, Any]]:
+    done = 0
+    for event in events:
+        if event["event"] == "need":
+            wanted.put(_digests(event, device))
+        elif event["event"] == "process":
+            done += 1
+            on_progress(done, total)
+        yield event
+
+
+def _digests(event: dict[str, Any], device: str) -> list[str]:
+    digests = event.get("files")
+    if not isinstance(digests, list) or not all(isinstance(digest, str) for digest in digests):
+        raise DeviceFaultError(
+            f"{device}: the agent's 'need' event names no files.",
+            hint="Something else than edgekit's agent answers there; run it again with -v.",
+        )
+    return digests
+
+
+def _answer(wanted: "queue.SimpleQueue[list[str]]", files: dict[str, Path]) -> Iterator[bytes]:
+    """The bytes of the files that the agent asks for; waits for its ``need`` event, which is its first."""
+    for digest in wanted.get():
+        if digest not in files:
+            raise DeviceFaultError(
+                f"The device asked for a file that is not part of this benchmark: {digest[:80]!r}.",
+                hint="Something else than edgekit's agent answers there; run it again with -v.",
+            )
+        try:
+            with files[digest].open("rb") as stream:
+                while chunk := stream.read(CHUNK):
+                    yield chunk
+        except OSError as err:
+            raise ModelError(f"{files[digest]} cannot be read: {err.strerror}.", hint="Check the file.") from err

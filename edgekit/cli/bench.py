@@ -1,0 +1,71 @@
+"""``edgekit bench``."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgekit.cli.options import common, emit, option, output, progress
+
+
+def _threads(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[int, ...]:
+    from edgekit.bench.plan import parse_threads
+
+    try:
+        return parse_threads(value)
+    except ValueError as err:
+        raise click.BadParameter(f"{err}.") from err
+
+
+def _mask(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    from edgekit.bench.plan import parse_cpu_mask
+
+    try:
+        return None if value is None else parse_cpu_mask(value)
+    except ValueError as err:
+        raise click.BadParameter(f"{err}.") from err
+
+
+@click.command(name="bench")
+@click.argument("model", type=click.Path(path_type=Path))
+@option("--device", default="local", show_default=True, help="A name in device_configs/, user@host, or local.")
+@option(
+    "--num-runs",
+    type=click.IntRange(1, 1_000_000),
+    default=50,
+    show_default=True,
+    help="Timed runs a process, at least.",
+)
+@option("--warmup-runs", type=click.IntRange(0, 1_000_000), default=10, show_default=True, help="Runs before them.")
+@option(
+    "--min-secs",
+    type=click.FloatRange(0, 3600),
+    default=1.0,
+    show_default=True,
+    help="Timed seconds a process, at least.",
+)
+@option("--num-threads", default="1", show_default=True, callback=_threads, help="Such as 1,2,4; each is measured.")
+@option("--processes", type=click.IntRange(1, 1000), default=5, show_default=True, help="Fresh processes for each.")
+@option("--delegate", help="xnnpack, none, or a library's path on the device.  [default: the model's]")
+@option("--cpu-mask", "cpus", callback=_mask, help="CPUs to run on, hexadecimal: f0 is 4 to 7.")
+@option("--governor", help="CPU governor for the time of the run, such as performance; put back afterwards.")
+@option("--allow-invalid", is_flag=True, help="Exit 0 although clocks or throttling moved.")
+@common
+def command(*, model: Path, device: str, allow_invalid: bool, as_json: bool, verbose: bool, **settings: Any) -> None:  # noqa: ARG001
+    """Measure latency and memory of MODEL, an artifact's folder or a .tflite, on a device."""
+    from edgekit.bench import BenchOptions, bench, require_valid
+    from edgekit.device import resolve_device
+    from edgekit.report import document, print_report
+    from edgekit.transport import connect
+
+    options = BenchOptions(**settings)
+    with connect(resolve_device(device)) as connection, progress() as bar:
+        task = bar.add_task(f"benchmark on {device}", total=options.processes * len(options.num_threads))
+        report = bench(model, connection, options, on_progress=lambda done, _total: bar.update(task, completed=done))
+    facts = document(report)
+    if as_json and (report.valid or allow_invalid):
+        emit(facts)
+    elif not as_json:
+        print_report(report, output())
+    if not allow_invalid:
+        require_valid(report, details=facts)

@@ -1,0 +1,17 @@
+"""A benchmark as one JSON document."""
+
+from typing import Any
+
+import msgspec
+
+from edgekit.bench.report import BenchmarkReport
+
+FIRST = ("latency_ms", "peak_rss_bytes", "num_runs", "throughput_per_s")
+"""Copied from the first of ``results`` to the top level, for whoever measures one thread count."""
+
+
+def document(report: BenchmarkReport) -> dict[str, Any]:
+    """The report's fields, ``valid``, and the numbers of its first thread count at the top level."""
+    fields: dict[str, Any] = msgspec.to_builtins(report)
+    first = fields["results"][0]
+    return {**{name: first[name] for name in FIRST}, "valid": report.valid, **fields}

@@ -1,0 +1,93 @@
+"""A benchmark on a terminal."""
+
+from typing import TYPE_CHECKING
+
+from edgekit.bench.report import BenchmarkReport, Result
+from edgekit.bench.samples import MachineState
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+MIB = 2**20
+COLOURS = {"error": "red", "warning": "yellow", "info": "cyan"}
+
+
+def print_report(report: BenchmarkReport, console: "Console") -> None:
+    """What was measured on what, the table, what the machine was doing, and the findings."""
+    from rich.markup import escape
+
+    facts = report.machine
+    board = facts.board or facts.cpu or facts.architecture
+    cores = "" if facts.cores is None else f", {facts.cores} cores"
+    digest = report.artifact_digest or report.model_sha256
+    kind = "artifact" if report.artifact_digest else "sha256"
+    console.print(f"[bold]{escape(report.model)}[/] on [bold]{escape(report.device)}[/] ({kind} {digest[:12]})")
+    console.print(escape(f"{board}{cores}, {report.runtime.name} {report.runtime.version}, {report.delegate}"))
+    console.print(latency_table(report))
+    for when, state in (("before", report.before), ("after", report.after)):
+        console.print(escape(f"{when}: {_state(state)}"), style="dim")
+    for finding in report.findings:
+        colour = COLOURS[finding.severity]
+        text = escape(f"{finding.name}: {finding.message} {finding.fix}")
+        console.print(f"[{colour}]{finding.severity}[/] {text}", soft_wrap=True)
+
+
+def latency_table(report: BenchmarkReport) -> "Table":
+    """One column for each thread count; what is measured and its unit in the first."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("", no_wrap=True)
+    for result in report.results:
+        table.add_column(f"{result.num_threads} thread{'s' * (result.num_threads > 1)}", justify="right")
+    for row in zip(*map(_column, report.results), strict=True):
+        table.add_row(row[0][0], *(cell for _, cell in row))
+    return table
+
+
+def _column(result: Result) -> list[tuple[str, str]]:
+    latency = result.latency_ms
+    low, high = latency.median_interval
+    count = len(result.processes)
+    basis = f"over {count} processes" if count > 1 else "within this process"
+    return [
+        ("median, ms", f"[bold]{milliseconds(latency.median)}[/]"),
+        (f"  {100 * latency.level:.0f} % interval {basis}", f"{milliseconds(low)} to {milliseconds(high)}"),
+        ("p90, ms", milliseconds(latency.p90)),
+        ("p95, ms", milliseconds(latency.p95)),
+        ("p99, ms", milliseconds(latency.p99)),
+        ("min, ms", milliseconds(latency.min)),
+        ("inferences per second", f"{result.throughput_per_s:.1f}"),
+        ("load, ms", milliseconds(result.load_ms)),
+        ("first inference, ms", milliseconds(result.first_ms)),
+        ("peak RSS, MiB", mebibytes(result.peak_rss_bytes)),
+        ("  of that before the model was loaded", mebibytes(result.rss_before_load_bytes)),
+        ("inferences timed", str(result.num_runs)),
+    ]
+
+
+def milliseconds(value: float) -> str:
+    """Four significant digits, never in powers of ten."""
+    whole = len(str(int(value))) if value >= 1 else 0
+    return f"{value:.{max(0, 4 - whole)}f}"
+
+
+def mebibytes(value: int | None) -> str:
+    """One decimal; ``unknown`` where the device does not tell."""
+    return "unknown" if value is None else f"{value / MIB:.1f}"
+
+
+def _state(state: MachineState) -> str:
+    clocks = sorted({policy.khz for policy in state.policies if policy.khz is not None})
+    governors = sorted({policy.governor for policy in state.policies if policy.governor is not None})
+    heat = max(state.temperatures_c.values(), default=None)
+    firmware = state.firmware_throttle
+    facts = [
+        "clock " + (" ".join(f"{khz / 1000:.0f}" for khz in clocks) + " MHz" if clocks else "unknown"),
+        "governor " + (" ".join(governors) or "unknown"),
+        "temperature " + ("unknown" if heat is None else f"{heat:.1f} C"),
+        "throttling " + ("unknown" if firmware is None else ", ".join(firmware.now) or "none"),
+    ]
+    return ", ".join(facts)
