@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from edgekit.cli.options import common, emit, option, output, progress
+from edgekit.cli.options import common, emit, option, output, print_findings, progress
 
 
 def _threads(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[int, ...]:
@@ -67,5 +67,6 @@ def command(*, model: Path, device: str, allow_invalid: bool, as_json: bool, ver
         emit(facts)
     elif not as_json:
         print_report(report, output())
+        print_findings(report.findings)
     if not allow_invalid:
         require_valid(report, details=facts)

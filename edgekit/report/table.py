@@ -10,11 +10,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 MIB = 2**20
-COLOURS = {"error": "red", "warning": "yellow", "info": "cyan"}
 
 
 def print_report(report: BenchmarkReport, console: "Console") -> None:
-    """What was measured on what, the table, what the machine was doing, and the findings."""
+    """What was measured on what, the table, and what the machine was doing."""
     from rich.markup import escape
 
     facts = report.machine
@@ -27,10 +26,6 @@ def print_report(report: BenchmarkReport, console: "Console") -> None:
     console.print(latency_table(report))
     for when, state in (("before", report.before), ("after", report.after)):
         console.print(escape(f"{when}: {_state(state)}"), style="dim")
-    for finding in report.findings:
-        colour = COLOURS[finding.severity]
-        text = escape(f"{finding.name}: {finding.message} {finding.fix}")
-        console.print(f"[{colour}]{finding.severity}[/] {text}", soft_wrap=True)
 
 
 def latency_table(report: BenchmarkReport) -> "Table":
