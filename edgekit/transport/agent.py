@@ -6,11 +6,12 @@ import itertools
 import json
 import logging
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from edgekit.errors import (
@@ -174,14 +175,17 @@ def call(
     request: Mapping[str, Any],
     *,
     stdin: Iterable[bytes] = (),
+    answer: Callable[[dict[str, Any]], Iterable[bytes]] | None = None,
     keep_open: bool = False,
     timeout_s: float = 60.0,
 ) -> Iterator[dict[str, Any]]:
     """Run one command of the agent; yields its events, the ``done`` event last.
 
     ``stdin`` follows the request and is sent while events are read; it is not read further once the agent
-    ended. ``keep_open`` leaves stdin open after it, so that the agent notices when this side goes away.
-    ``timeout_s`` is the longest time in which nothing moves in either direction.
+    ended. ``answer`` gives what is sent after an event, in the same way; with it, or with ``keep_open``, stdin
+    stays open to the end, so that the agent notices when this side goes away. ``timeout_s`` is the longest
+    time in which nothing moves in either direction. Ctrl-C closes stdin and gives the agent ``END_S`` to
+    undo what it began.
 
     Raises:
         EdgekitError: what an ``error`` event says, as the class of ``ERRORS``.
@@ -190,7 +194,11 @@ def call(
     line = json.dumps(request).encode() + b"\n"
     process = agent.connection.start([agent.python, "-B", agent.path, command])
     name = agent.connection.device.name
-    with feeding(process, itertools.chain((line,), stdin), keep_open=keep_open) as feed, process:
+    answers: SimpleQueue[Iterable[bytes] | None] = SimpleQueue()
+    chunks = itertools.chain((line,), stdin, itertools.chain.from_iterable(iter(answers.get, None)))
+    if answer is None:
+        answers.put(None)
+    with feeding(process, chunks, keep_open=keep_open) as feed, process, _ending(process, answers):
         for event in _events(process, name, timeout_s):
             if event["event"] == "error":
                 raise _error(event, name)
@@ -200,8 +208,26 @@ def call(
                     process.wait(timeout_s=END_S)
                 yield event
                 return
+            if answer is not None:
+                answers.put(answer(event))
             yield event
         raise _unfinished(process, feed, command, name)
+
+
+@contextmanager
+def _ending(process: Process, answers: "SimpleQueue[Iterable[bytes] | None]") -> Iterator[None]:
+    """However the call ends, nothing waits for answers any more; interrupted, the agent may clean up first."""
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException:
+        with suppress(TransportError):
+            process.close_stdin()
+            process.wait(timeout_s=END_S)
+        raise
+    finally:
+        answers.put(None)
 
 
 def result(events: Iterable[dict[str, Any]]) -> dict[str, Any]:
