@@ -54,9 +54,7 @@ class LocalChannel:
         while view:
             with self._lock:
                 if self._closed or self._stdin.closed:
-                    raise TransportError(
-                        "The command took no more input.", hint="It was ended; run it again."
-                    )
+                    raise TransportError("The command took no more input.", hint="It was ended; run it again.")
                 try:
                     view = view[os.write(self._stdin.fileno(), view[:CHUNK_BYTES]) :]
                     continue
@@ -74,10 +72,10 @@ class LocalChannel:
         with self._lock:
             self._stdin.close()
 
-    def receive(self, timeout_s: float) -> bytes | None:
+    def receive(self) -> bytes | None:
         if self._closed:
             return b""
-        if not select.select([self._stdout], [], [], timeout_s)[0]:
+        if not select.select([self._stdout], [], [], POLL_S)[0]:
             return None
         return os.read(self._stdout.fileno(), CHUNK_BYTES)
 

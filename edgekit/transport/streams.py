@@ -15,7 +15,7 @@ MAX_LINE_BYTES = 16 * 1024 * 1024
 MAX_OUTPUT_BYTES = 64 * 1024 * 1024
 STDERR_TAIL_BYTES = 64 * 1024
 POLL_S = 0.1
-JOIN_S = 5.0
+JOIN_S = 1.0
 LOGIN_SCRIPTS = "Something else than what was called writes there; look at the login scripts of the device."
 HANGS = "The device hangs or is overloaded; look at it with `edgekit device status`, or restart it."
 
@@ -29,8 +29,8 @@ class Channel(Protocol):
     def send_eof(self) -> None:
         """End of stdin; harmless when repeated."""
 
-    def receive(self, timeout_s: float) -> bytes | None:
-        """Some bytes of stdout, ``b""`` at its end, None when nothing came in time; raises TransportError."""
+    def receive(self) -> bytes | None:
+        """Some bytes of stdout, ``b""`` at its end, None when none came for ``POLL_S``; raises TransportError."""
 
     def exit_code(self, timeout_s: float) -> int | None:
         """Exit status once the command ended (128 + n for signal n), None while it runs."""
@@ -110,7 +110,7 @@ class StreamProcess:
         ended = False
         while True:
             if not ended:
-                chunk = self._channel.receive(POLL_S)
+                chunk = self._channel.receive()
                 ended = chunk == b""
                 output += chunk or b""
                 if chunk:
@@ -145,7 +145,7 @@ class StreamProcess:
     def _receive(self, timeout_s: float | None) -> bytes:
         started = time.monotonic()
         while True:
-            chunk = self._channel.receive(POLL_S)
+            chunk = self._channel.receive()
             if chunk is not None:
                 self._moved = time.monotonic()
                 return chunk
@@ -178,8 +178,7 @@ class Feed:
 
 @contextmanager
 def feeding(process: Process, chunks: Iterable[bytes], *, keep_open: bool = False) -> Iterator[Feed]:
-    """Write ``chunks`` to stdin from a thread while the block reads stdout, so that neither
-    waits for the other.
+    """Write ``chunks`` to stdin from a thread while the block reads stdout, so that neither waits.
 
     Enter it *before* the process (``with feeding(p, ...) as feed, p:``): leaving ends the process first,
     which releases a blocked write.
