@@ -103,7 +103,7 @@ class Project(Document, kw_only=True):
     name: ModelName | None = None
     """Default: the name of the model file."""
     model: Model | None = None
-    input: dict[str, Input] = {}
+    input: dict[str, Input] = msgspec.field(default_factory=dict)
     build: Build = Build()
     calibration: Calibration | None = None
     evaluation: Evaluation | None = None

@@ -5,15 +5,29 @@ import logging
 import sys
 from collections.abc import Callable
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from rich.console import Console
     from rich.progress import Progress
+
+
+class Finding(Protocol):
+    """A finding of any layer."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def severity(self) -> str: ...
+    @property
+    def message(self) -> str: ...
+    @property
+    def fix(self) -> str: ...
+
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -35,7 +49,7 @@ def common(function: F) -> F:
     )
 
 
-def _verbosity(_context: click.Context, _parameter: click.Parameter, value: bool) -> bool:  # noqa: FBT001
+def _verbosity(_context: click.Context, _parameter: click.Parameter, value: bool) -> bool:
     logging.basicConfig(
         stream=sys.stderr,
         level=logging.DEBUG if value else logging.WARNING,
@@ -80,3 +94,14 @@ def progress() -> "Iterator[Progress]":
     err = Console(stderr=True)
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         yield bar
+
+
+def print_findings(findings: "Iterable[Finding]") -> None:
+    """Each finding on stderr: what was found, and what to do about it."""
+    colours = {"error": "red", "warning": "yellow", "info": "cyan"}
+    err = console()
+    for finding in findings:
+        colour = colours[finding.severity]
+        err.print(f"[{colour}]{finding.severity}[/{colour}] {finding.name}: ", end="")
+        err.print(finding.message, markup=False)
+        err.print(f"  fix: {finding.fix}", markup=False, style="dim")

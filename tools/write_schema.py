@@ -1,0 +1,44 @@
+"""Write docs/schema/*.json: the JSON Schemas of what edgekit reads and writes, from the classes themselves."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edgekit.artifact import Golden, Manifest
+from edgekit.device import Inventory
+from edgekit.project import Project
+from edgekit.target import Target
+
+FOLDER = Path(__file__).parent.parent / "docs" / "schema"
+SCHEMAS: dict[str, type] = {
+    "manifest": Manifest,
+    "golden": Golden,
+    "edgekit-toml": Project,
+    "target": Target,
+    "devices": Inventory,
+}
+
+
+def schema(name: str) -> str:
+    """The schema called ``name`` as the text of its file."""
+    document: dict[str, Any] = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": name,
+        **msgspec.json.schema(SCHEMAS[name]),
+    }
+    return json.dumps(document, indent=2) + "\n"
+
+
+def main() -> int:
+    """Write every schema."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for name in SCHEMAS:
+        (FOLDER / f"{name}.json").write_text(schema(name))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
