@@ -1,0 +1,57 @@
+"""The host at the other end of stdin and stdout: its bytes, its silence, its end."""
+
+import select
+import time
+from typing import Any, BinaryIO
+
+from .events import AgentError, Emit
+
+SILENCE_S = 15.0
+"""A host that owes us bytes and sends none for so long is gone."""
+HEARTBEAT_S = 5.0
+"""Longest time in which the host hears nothing while it waits for us."""
+
+
+class HostGone(BrokenPipeError):
+    """End of stdin: the host was interrupted, died, or lost the connection."""
+
+
+class Host:
+    """What a command knows of the host. The host sends payload only after an event that asked for it."""
+
+    def __init__(self, stdin: BinaryIO, emit: Emit) -> None:
+        self.stdin = stdin
+        self._emit = emit
+        self._said = time.monotonic()
+
+    def emit(self, event: str, **fields: Any) -> None:
+        """Tell the host; raises BrokenPipeError when it is gone."""
+        self._emit(event, **fields)
+        self._said = time.monotonic()
+
+    def read(self, size: int) -> bytes:
+        """Some bytes of payload, at most ``size``.
+
+        Raises HostGone, or AgentError after ``SILENCE_S`` without any.
+        """
+        if not select.select([self.stdin], [], [], SILENCE_S)[0]:
+            raise AgentError(
+                "device",
+                "The host sent nothing for %g s in the middle of a file." % SILENCE_S,
+                "The connection is stuck; deploy again, what arrived is kept and not sent again.",
+            )
+        data: bytes = self.stdin.read1(size)  # type: ignore[attr-defined]
+        if not data:
+            raise HostGone("the host is gone")
+        return data
+
+    def pause(self, seconds: float) -> None:
+        """Sleep, unless the host goes away meanwhile (HostGone); keeps it informed that we live."""
+        if select.select([self.stdin], [], [], seconds)[0] and not self.stdin.read1(65536):  # type: ignore[attr-defined]
+            raise HostGone("the host is gone")
+        self.alive()
+
+    def alive(self) -> None:
+        """Say ``alive`` when nothing was said for ``HEARTBEAT_S``."""
+        if time.monotonic() - self._said > HEARTBEAT_S:
+            self.emit("alive")

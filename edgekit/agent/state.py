@@ -1,0 +1,150 @@
+"""state.json: which versions were active and whether the last switch is confirmed; and the lock around it."""
+
+import fcntl
+import json
+import os
+import time
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator, NamedTuple, Optional, Tuple
+
+from .events import AgentError
+from .host import Host
+from .layout import SHA256, Place, list_versions, read_current, write_file
+
+SCHEMA_VERSION = 1
+LOCK_WAIT_S = 20.0
+POLL_S = 0.2
+MAX_HISTORY = 100
+
+
+class Hooks(NamedTuple):
+    """The application's side; commands for ``sh -c``."""
+
+    on_activate: Optional[str] = None
+    health_check: Optional[str] = None
+    health_timeout_s: float = 30.0
+
+
+class Activation(NamedTuple):
+    """A version that is or was active."""
+
+    digest: str
+    delegate: Optional[str]
+    """Delegate it passed its self-test on; None where that is not known any more."""
+
+
+class Pending(NamedTuple):
+    """A switch that is not confirmed: the next command undoes it."""
+
+    digest: str
+    previous: Optional[str]
+    """What was active before; None for nothing."""
+
+
+class State(NamedTuple):
+    """What state.json says."""
+
+    history: Tuple[Activation, ...]
+    """The active version last; rollback goes to the one before it."""
+    hooks: Hooks
+    """Those of the last deployment."""
+    pending: Optional[Pending]
+
+    @property
+    def previous(self) -> Optional[Activation]:
+        """What a rollback goes to."""
+        return self.history[-2] if len(self.history) > 1 else None
+
+
+def read_hooks(value: Any) -> Hooks:
+    """Hooks of a request or of state.json."""
+    value = value if isinstance(value, dict) else {}
+    timeout = value.get("health_timeout_s")
+    return Hooks(
+        on_activate=value.get("on_activate") or None,
+        health_check=value.get("health_check") or None,
+        health_timeout_s=Hooks().health_timeout_s if timeout is None else float(timeout),
+    )
+
+
+def read_state(place: Place) -> State:
+    """state.json; where it is lost or damaged, the state is derived from the folders.
+
+    The link ``current`` has the last word on what is active, as long as no switch is pending.
+    """
+    try:
+        with open(_path(place), "rb") as stream:
+            state = _parse(json.loads(stream.read().decode()))
+    except (OSError, ValueError, TypeError, KeyError):
+        state = State(
+            history=tuple(Activation(digest, None) for digest in reversed(list_versions(place))),
+            hooks=Hooks(),
+            pending=None,
+        )
+    if state.pending is not None:
+        return state
+    active = read_current(place)
+    history = tuple(item for item in state.history if os.path.isdir(place.version(item.digest)))
+    if active is None:
+        return state._replace(history=())
+    if not history or history[-1].digest != active:
+        history = (*(item for item in history if item.digest != active), Activation(active, None))
+    return state._replace(history=history)
+
+
+def _parse(value: Dict[str, Any]) -> State:
+    if value["schema_version"] != SCHEMA_VERSION:
+        raise ValueError("another schema")
+    history = tuple(Activation(str(item["digest"]), item["delegate"]) for item in value["history"])
+    pending = value["pending"] and Pending(str(value["pending"]["digest"]), value["pending"]["previous"])
+    digests = [item.digest for item in history]
+    digests += [digest for digest in pending or () if digest is not None]
+    if not all(SHA256.match(digest) for digest in digests):
+        raise ValueError("no digest")
+    return State(history=history, hooks=read_hooks(value["hooks"]), pending=pending)
+
+
+def write_state(place: Place, state: State) -> None:
+    """Write state.json whole; it is on the disk when this returns."""
+    value = {
+        "schema_version": SCHEMA_VERSION,
+        "history": [item._asdict() for item in state.history[-MAX_HISTORY:]],
+        "hooks": state.hooks._asdict(),
+        "pending": state.pending and state.pending._asdict(),
+    }
+    write_file(_path(place), json.dumps(value, indent=2, sort_keys=True).encode() + b"\n")
+
+
+def _path(place: Place) -> str:
+    return os.path.join(place.folder, "state.json")
+
+
+@contextmanager
+def locked(place: Place, host: Host) -> Iterator[int]:
+    """Hold the model's lock; yields its file descriptor. Waits ``LOCK_WAIT_S``, then raises AgentError."""
+    number = os.open(os.path.join(place.folder, "lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+    try:
+        deadline = time.monotonic() + LOCK_WAIT_S
+        while not _try_lock(number):
+            if time.monotonic() > deadline:
+                holder = os.pread(number, 200, 0).decode("ascii", "replace").strip() or "unknown"
+                raise AgentError(
+                    "device",
+                    "Another deployment of %s is running on the device (%s)." % (place.name, holder),
+                    "Wait for it, or end it there; its lock goes with it.",
+                )
+            host.pause(POLL_S)
+        os.ftruncate(number, 0)
+        since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        os.pwrite(number, ("pid %d, since %s\n" % (os.getpid(), since)).encode(), 0)
+        yield number
+    finally:
+        os.close(number)
+
+
+def _try_lock(number: int) -> bool:
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

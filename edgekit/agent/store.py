@@ -1,0 +1,213 @@
+"""Models on the device: ``status``, ``deploy``, ``rollback``. One command is one deployment, start to end."""
+
+import os
+import shutil
+import sys
+import time
+from typing import Any, BinaryIO, Dict, List, Optional, Tuple
+
+from . import staging
+from .activation import activate, undo
+from .child import ROOT as PACKAGE
+from .events import AgentError, Emit, Request, Result
+from .host import Host
+from .layout import (
+    MANIFEST,
+    NAME,
+    SHA256,
+    Entry,
+    Place,
+    explained,
+    find_damage,
+    list_versions,
+    read_current,
+    read_entries,
+    read_manifest,
+    read_place,
+    write_file,
+)
+from .selftest import check
+from .state import Activation, State, locked, read_hooks, read_state, write_state
+
+LIBRARY = os.path.join("lib", "edgekit.pyz")
+
+
+def status(request: Request, _stdin: BinaryIO, _emit: Emit) -> Result:
+    """What is on the device; ``request["root"]``. Reads every file of the active versions, changes nothing."""
+    root = str(request["root"])
+    folder = os.path.join(root, "models")
+    names = sorted(name for name in os.listdir(folder) if NAME.match(name)) if os.path.isdir(folder) else []
+    places = [Place(root=root, name=name) for name in names]
+    return {
+        "models": [_describe(place) for place in places],
+        "free_bytes": staging.free_bytes(Place(root=root, name="none")),
+    }
+
+
+def _describe(place: Place) -> Dict[str, Any]:
+    state, active = read_state(place), read_current(place)
+    return {
+        "name": place.name,
+        "active": active,
+        "previous": state.previous and state.previous.digest,
+        "unconfirmed": state.pending is not None,
+        "damaged": [] if active is None else find_damage(place.version(active), active),
+        "versions": [
+            {"digest": digest, "bytes": _folder_bytes(place.version(digest))} for digest in list_versions(place)
+        ],
+    }
+
+
+def _folder_bytes(path: str) -> int:
+    return sum(os.lstat(os.path.join(folder, name)).st_size for folder, _, names in os.walk(path) for name in names)
+
+
+def deploy(request: Request, stdin: BinaryIO, emit: Emit) -> Result:
+    """Receive a version, test it here, switch to it.
+
+    request: ``root``, ``name``, ``digest`` (sha256 of the manifest), ``files`` ({path: {sha256, bytes}}, the manifest
+    included), ``delegate``, ``hooks``, ``keep_versions``, ``dry_run``.
+
+    Emits ``need`` (see ``staging.fetch``; empty in a dry run), ``self-test``, ``switched``, ``hook``, ``alive``.
+    Returns ``previous`` and ``active`` (digests), ``received_bytes``, ``needed_bytes``, ``self_test``, ``undone``
+    (a switch that an earlier command left unconfirmed), ``removed`` (versions).
+
+    The host keeps stdin open to the end: if it ends before, everything is as it was, except that received bytes are
+    kept for the next attempt. Raises AgentError: ``integrity``, ``self-test``, ``gate`` (the application is not
+    healthy) or ``device``.
+    """
+    place, digest, host = read_place(request), str(request["digest"]), Host(stdin, emit)
+    files = read_entries(request["files"])
+    if not SHA256.match(digest) or files.get(MANIFEST, Entry("", 0)).sha256 != digest:
+        raise AgentError("integrity", "The digest is not the manifest's.", "Build the artifact again.")
+    if request["dry_run"]:
+        return _rehearse(place, digest, files, host)
+    with explained(place):
+        os.makedirs(place.versions, exist_ok=True)
+        with locked(place, host) as lock:
+            undone = undo(place)
+            before = read_current(place)
+            received = staging.fetch(place, digest, files, host)
+            report = _test(place, digest, str(request["delegate"]), host)
+            hooks, state = read_hooks(request["hooks"]), read_state(place)
+            history = _appended(state.history, Activation(digest, str(request["delegate"])))
+            _install_library(place)
+            if before == digest and not received:
+                write_state(place, State(history=history, hooks=hooks, pending=None))
+            else:
+                activate(place, history, hooks, host, lock)
+            removed = _prune(place, int(request["keep_versions"]))
+            result = _result(place, before, report, undone)
+    return dict(result, received_bytes=received, needed_bytes=received, removed=removed)
+
+
+def rollback(request: Request, stdin: BinaryIO, emit: Emit) -> Result:
+    """Go back to the version that was active before; the same self-test and health check decide.
+
+    request: ``root``, ``name``, ``delegate`` (None: the one it was active with), ``hooks`` (None: those of the last
+    deployment). Returns what ``deploy`` does, without the bytes. Raises AgentError: ``device`` when there is
+    no version to go to, ``integrity`` when it was changed on the device, and what ``deploy`` raises.
+    """
+    place, host = read_place(request), Host(stdin, emit)
+    if not os.path.isdir(place.folder):
+        raise _no_version(place)
+    with explained(place), locked(place, host) as lock:
+        undone = undo(place)
+        before, state = read_current(place), read_state(place)
+        target = state.previous
+        if target is None:
+            raise _no_version(place)
+        damage = find_damage(place.version(target.digest), target.digest)
+        if damage:
+            raise AgentError(
+                "integrity",
+                "Version %s cannot come back: %s was changed on the device." % (target.digest[:12], ", ".join(damage)),
+                "Deploy that artifact again; it repairs the files. The active version stays.",
+            )
+        delegate = request.get("delegate") or target.delegate or _delegate(place, target.digest)
+        report = _test(place, target.digest, str(delegate), host)
+        hooks = state.hooks if request.get("hooks") is None else read_hooks(request["hooks"])
+        history = (*state.history[:-2], Activation(target.digest, str(delegate)))
+        activate(place, history, hooks, host, lock)
+        return _result(place, before, report, undone)
+
+
+def _no_version(place: Place) -> AgentError:
+    return AgentError(
+        "device",
+        "There is no version of %s before the active one." % place.name,
+        "Deploy the artifact you want; `edgekit device status NAME` shows what is on the device.",
+    )
+
+
+def _delegate(place: Place, digest: str) -> str:
+    return str(read_manifest(place.version(digest), digest).get("delegate", "xnnpack"))
+
+
+def _rehearse(place: Place, digest: str, files: Dict[str, Entry], host: Host) -> Result:
+    missing = staging.find_missing(place, digest, files)
+    wanted = {files[path].sha256: files[path].bytes for path in missing}
+    offsets = staging.find_offsets(place, digest, wanted)
+    host.emit("need", files=[], free_bytes=staging.free_bytes(place))
+    needed = sum(wanted.values()) - sum(offsets.values())
+    result = _result(place, read_current(place), None, None)
+    return dict(result, received_bytes=0, needed_bytes=needed, removed=[])
+
+
+def _result(place: Place, before: Optional[str], report: Optional[Result], undone: Optional[str]) -> Result:
+    return {"previous": before, "active": read_current(place), "self_test": report, "undone": undone}
+
+
+def _test(place: Place, digest: str, delegate: str, host: Host) -> Result:
+    host.emit("self-test", delegate=delegate)
+    started = time.monotonic()
+    report = check(place.version(digest), delegate, host)
+    return dict(report, seconds=time.monotonic() - started)
+
+
+def _appended(history: Tuple[Activation, ...], new: Activation) -> Tuple[Activation, ...]:
+    if history and history[-1].digest == new.digest:
+        history = history[:-1]
+    return (*history, new)
+
+
+def _install_library(place: Place) -> None:
+    """Put this package where applications import it: ``PYTHONPATH=ROOT/lib/edgekit.pyz``."""
+    path = os.path.join(place.root, LIBRARY)
+    if not os.path.isfile(PACKAGE):
+        return  # run from a source tree, whose users import it from there
+    with open(PACKAGE, "rb") as stream:
+        data = stream.read()
+    if os.path.isfile(path) and os.path.getsize(path) == len(data):
+        with open(path, "rb") as stream:
+            if stream.read() == data:
+                return
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    write_file(path, data)
+
+
+def _prune(place: Place, keep: int) -> List[str]:
+    """Remove the oldest versions until ``keep`` are left; never the active one or the one before."""
+    state = read_state(place)
+    needed = [item.digest for item in state.history[-2:]]
+    recent = [item.digest for item in reversed(state.history[:-2])]
+    order = sorted(set(list_versions(place)), key=_rank(needed + recent))
+    removed = []
+    for digest in order[max(keep, len(set(needed))) :]:
+        trash = os.path.join(place.staging, digest)
+        try:
+            os.makedirs(place.staging, mode=0o700, exist_ok=True)
+            shutil.rmtree(trash, ignore_errors=True)
+            os.rename(place.version(digest), trash)  # so that no half of it is ever seen
+            shutil.rmtree(trash)
+        except OSError as err:
+            sys.stderr.write("%s could not be removed: %s\n" % (place.version(digest), err))
+            continue
+        removed.append(digest)
+    if removed:
+        write_state(place, read_state(place))
+    return removed
+
+
+def _rank(order: List[str]) -> Any:
+    return lambda digest: order.index(digest) if digest in order else len(order)
