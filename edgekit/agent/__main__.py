@@ -18,6 +18,7 @@ COMMANDS = {
     "deploy": "store",
     "rollback": "store",
     "self-test": "selftest",
+    "prepare": "prepare",
 }
 """Command -> module of this package; its function has the command's name, with ``_`` for ``-``:
 
