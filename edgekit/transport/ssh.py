@@ -75,7 +75,7 @@ class SshChannel:
         self._link = link
         self._tail = Tail()
         try:
-            self._channel = link.transport.open_session(timeout=DEAD_AFTER_S)
+            self._channel = link.transport.open_session(timeout=DEAD_AFTER_S + 2)
             self._channel.settimeout(POLL_S)
             # not exec_command: it waits for the answer, a round trip in which stdin could travel already
             _request(self._channel, "exec", command, want_reply=True)
@@ -132,7 +132,10 @@ class SshChannel:
         return bytes(self._tail)
 
     def close(self) -> None:
-        """A command that still runs gets SIGTERM: sshd itself would let it run on."""
+        """A command that still runs gets end of file and SIGTERM: sshd itself would let it run on.
+
+        OpenSSH delivers no signals to a root login; the agent ends at the end of its stdin too.
+        """
 
         def farewell() -> None:
             with suppress(Exception):

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,16 +34,24 @@ class Identities:
 
 def authenticate(transport: "paramiko.Transport", hop: Hop) -> None:
     """Offer the keys one by one; raises AuthenticationError naming user, host and every key."""
+    with ExitStack() as resources:
+        identities = find_identities(hop, resources)
+        tried, reason = _offer(transport, hop, identities)
+    if tried is not None:
+        raise _refused(hop, tried, identities.unusable, reason)
+
+
+def _offer(transport: "paramiko.Transport", hop: Hop, identities: Identities) -> tuple[list[str] | None, str]:
+    """The keys that were refused and why, or None when one was accepted."""
     import paramiko
 
-    identities = find_identities(hop)
     tried: list[str] = []
     reason = ""
     for candidate in identities.candidates:
         tried.append(candidate.label)
         try:
             if not transport.auth_publickey(hop.user, candidate.key):
-                return
+                return None, ""
             reason = "The server wants a second factor."
         except paramiko.BadAuthenticationType as err:
             reason = f"The server takes no keys, only {', '.join(err.allowed_types)}."
@@ -59,12 +67,15 @@ def authenticate(transport: "paramiko.Transport", hop: Hop) -> None:
                     hint="Try again; look at the ssh server's log there.",
                 ) from err
             log.debug("%s: %s could not be used", hop.name, candidate.label, exc_info=True)
-    raise _refused(hop, tried, identities.unusable, reason)
+    return tried, reason
 
 
-def find_identities(hop: Hop) -> Identities:
-    """Named files first, then the agent's keys, then the usual files; an agent may sign for an encrypted file."""
-    agent = {bytes(key.asbytes()): (key, comment) for key, comment in _agent_keys(hop)}
+def find_identities(hop: Hop, resources: ExitStack) -> Identities:
+    """Named files first, then the agent's keys, then the usual files; an agent may sign for an encrypted file.
+
+    The agent stays open until ``resources`` close: its keys sign through it.
+    """
+    agent = {bytes(key.asbytes()): (key, comment) for key, comment in _agent_keys(hop, resources)}
     files = hop.identity_files or DEFAULT_IDENTITIES
     found: list[Candidate] = []
     unusable: list[str] = []
@@ -115,14 +126,14 @@ def _public_blob(path: Path) -> bytes | None:
     return None
 
 
-def _agent_keys(hop: Hop) -> Iterator[tuple["paramiko.PKey", str]]:
+def _agent_keys(hop: Hop, resources: ExitStack) -> Iterator[tuple["paramiko.PKey", str]]:
     import socket
 
     import paramiko
 
     if hop.agent_socket is None:
         return
-    connection = socket.socket(socket.AF_UNIX)
+    connection = resources.enter_context(socket.socket(socket.AF_UNIX))
     agent: Any = paramiko.agent.AgentSSH()
     try:
         connection.settimeout(5)
@@ -130,7 +141,6 @@ def _agent_keys(hop: Hop) -> Iterator[tuple["paramiko.PKey", str]]:
         agent._connect(connection)  # noqa: SLF001 - paramiko.Agent takes its socket from the environment only
     except (OSError, paramiko.SSHException):
         log.warning("the ssh agent at %s does not answer", hop.agent_socket)
-        connection.close()
         return
     for key in agent.get_keys():
         yield key, key.comment

@@ -92,6 +92,7 @@ class Watched:
     def __init__(self, inner: Stream) -> None:
         self._inner = inner
         self._heard = time.monotonic()
+        self._closed = False  # paramiko looks at it, as at a socket's
 
     @property
     def silent_s(self) -> float:
@@ -103,13 +104,15 @@ class Watched:
 
     def recv(self, size: int, /) -> bytes:
         data = self._inner.recv(size)
-        self._heard = time.monotonic()
+        if data:
+            self._heard = time.monotonic()
         return data
 
     def settimeout(self, timeout_s: float | None, /) -> None:
         self._inner.settimeout(timeout_s)
 
     def close(self) -> None:
+        self._closed = True
         self._inner.close()
 
 

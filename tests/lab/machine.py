@@ -116,9 +116,9 @@ def small_disk(folder: Path, mebibytes: int) -> Iterator[Path]:
         run("umount", "-l", mount)
 
 
-def make_key(path: Path) -> Path:
-    """An ed25519 key pair without a passphrase."""
-    run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", path.name, "-f", path)
+def make_key(path: Path, *, kind: str = "ed25519", passphrase: str = "") -> Path:
+    """A key pair."""
+    run("ssh-keygen", "-q", "-t", kind, "-N", passphrase, "-C", path.name, "-f", path)
     return path
 
 

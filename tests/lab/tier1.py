@@ -31,6 +31,7 @@ CONFIG = """\
 ListenAddress {address}:22
 ListenAddress 127.0.0.1:{inner_port}
 HostKey {folder}/hostkey
+HostKey {folder}/hostkey_ecdsa
 PidFile none
 AuthorizedKeysFile {folder}/authorized_keys
 PasswordAuthentication no
@@ -188,6 +189,7 @@ def tier1(folder: Path) -> Iterator[Sshd]:
         net = stack.enter_context(namespace("sshd"))
         storage = stack.enter_context(small_disk(folder, DISK_MEBIBYTES))
         make_key(folder / "hostkey")
+        make_key(folder / "hostkey_ecdsa", kind="ecdsa")
         make_key(folder / "id")
         (folder / "authorized_keys").write_text((folder / "id.pub").read_text())
         (folder / "sshd_config").write_text(CONFIG.format(address=net.address, folder=folder, inner_port=INNER_PORT))
