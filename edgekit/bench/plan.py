@@ -19,7 +19,7 @@ IDENTIFIER = slice(4, 8)
 """Where a flatbuffer says what it is; ``TFL3`` for TFLite (lite/schema/schema.fbs: file_identifier)."""
 
 
-class BenchOptions(Document):
+class BenchOptions(Document, frozen=True, kw_only=True):
     """How to measure; the names are benchmark_model's where it has the same thing."""
 
     num_runs: Positive = 50
@@ -40,7 +40,7 @@ class BenchOptions(Document):
     """CPU governor for the time of the run; None leaves it alone."""
 
 
-class Subject(Document):
+class Subject(Document, frozen=True, kw_only=True):
     """The model that is measured."""
 
     name: str

@@ -13,7 +13,7 @@ from edgekit.errors import MeasurementInvalidError
 NS_PER_MS = 1e6
 
 
-class Latency(Document):
+class Latency(Document, frozen=True, kw_only=True):
     """Milliseconds of one inference."""
 
     median: float
@@ -32,7 +32,7 @@ class Latency(Document):
     """``over processes``: holds for the next run. ``within this process``: another process may differ more."""
 
 
-class Result(Document):
+class Result(Document, frozen=True, kw_only=True):
     """One thread count."""
 
     num_threads: int
@@ -52,7 +52,7 @@ class Result(Document):
     """The raw samples."""
 
 
-class BenchmarkReport(Document):
+class BenchmarkReport(Document, frozen=True, kw_only=True):
     """One run of ``edgekit bench``."""
 
     device: str

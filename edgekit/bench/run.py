@@ -1,7 +1,6 @@
 """``bench``: one call of the agent on the device, its answer as a report."""
 
-import queue
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,17 +40,17 @@ def bench(
     subject = read_subject(model)
     delegate = choose_delegate(options, device, subject)
     agent = prepare_agent(connection)
-    wanted: queue.SimpleQueue[list[str]] = queue.SimpleQueue()
+    files = payload(subject)
     events = call(
         agent,
         "bench",
         request(subject, options, delegate=delegate, root=agent.root),
-        stdin=_answer(wanted, payload(subject)),
-        keep_open=True,
+        answer=lambda event: _answer(event, files, device.name),
         timeout_s=SILENCE_S,
     )
+    total = options.processes * len(options.num_threads)
     measurement = collect(
-        _watched(events, wanted, on_progress, options.processes * len(options.num_threads), device.name),
+        _counted(events, on_progress, total),
         device=device.name,
         processes=options.processes,
         num_threads=options.num_threads,
@@ -59,41 +58,26 @@ def bench(
     return summarize(measurement, subject=subject, options=options, delegate=delegate, device=device.name)
 
 
-def _watched(
-    events: Iterator[dict[str, Any]],
-    wanted: "queue.SimpleQueue[list[str]]",
-    on_progress: OnProgress,
-    total: int,
-    device: str,
-) -> Iterator[dict[str, Any]]:
+def _counted(events: Iterator[dict[str, Any]], on_progress: OnProgress, total: int) -> Iterator[dict[str, Any]]:
     done = 0
     for event in events:
-        if event["event"] == "need":
-            wanted.put(_digests(event, device))
-        elif event["event"] == "process":
+        if event["event"] == "process":
             done += 1
             on_progress(done, total)
         yield event
 
 
-def _digests(event: dict[str, Any], device: str) -> list[str]:
+def _answer(event: Mapping[str, Any], files: Mapping[str, Path], device: str) -> Iterator[bytes]:
+    """The bytes of the files that a ``need`` event names, one after the other."""
+    if event["event"] != "need":
+        return
     digests = event.get("files")
-    if not isinstance(digests, list) or not all(isinstance(digest, str) for digest in digests):
+    if not isinstance(digests, list) or not all(isinstance(digest, str) and digest in files for digest in digests):
         raise DeviceFaultError(
-            f"{device}: the agent's 'need' event names no files.",
+            f"{device}: the agent asks for files that are not part of this benchmark: {str(digests)[:200]}.",
             hint="Something else than edgekit's agent answers there; run it again with -v.",
         )
-    return digests
-
-
-def _answer(wanted: "queue.SimpleQueue[list[str]]", files: dict[str, Path]) -> Iterator[bytes]:
-    """The bytes of the files that the agent asks for; waits for its ``need`` event, which is its first."""
-    for digest in wanted.get():
-        if digest not in files:
-            raise DeviceFaultError(
-                f"The device asked for a file that is not part of this benchmark: {digest[:80]!r}.",
-                hint="Something else than edgekit's agent answers there; run it again with -v.",
-            )
+    for digest in digests:
         try:
             with files[digest].open("rb") as stream:
                 while chunk := stream.read(CHUNK):

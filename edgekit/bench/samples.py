@@ -15,7 +15,7 @@ Text = Annotated[str, msgspec.Meta(max_length=1000)]
 MAX_EVENTS = 100_000
 
 
-class Policy(Document):
+class Policy(Document, frozen=True, kw_only=True):
     """One clock and the CPUs that share it."""
 
     name: Text
@@ -26,7 +26,7 @@ class Policy(Document):
     max_khz: Count | None
 
 
-class FirmwareThrottle(Document):
+class FirmwareThrottle(Document, frozen=True, kw_only=True):
     """What a Raspberry Pi's firmware says."""
 
     word: Count
@@ -34,7 +34,7 @@ class FirmwareThrottle(Document):
     since_boot: tuple[Text, ...]
 
 
-class CpuTime(Document):
+class CpuTime(Document, frozen=True, kw_only=True):
     """Seconds since boot over all CPUs."""
 
     busy: float
@@ -44,7 +44,7 @@ class CpuTime(Document):
     """This process's share of ``busy``."""
 
 
-class MachineState(Document):
+class MachineState(Document, frozen=True, kw_only=True):
     """The device at one moment; None is what it does not tell."""
 
     monotonic_ns: int
@@ -65,7 +65,7 @@ class MachineState(Document):
     swap_used_bytes: int | None
 
 
-class MachineFacts(Document):
+class MachineFacts(Document, frozen=True, kw_only=True):
     """What the device is."""
 
     python: Text
@@ -82,14 +82,14 @@ class MachineFacts(Document):
     virtual: bool | None
 
 
-class RuntimeFacts(Document):
+class RuntimeFacts(Document, frozen=True, kw_only=True):
     """The TFLite runtime of the device."""
 
     name: Text
     version: Text
 
 
-class ProcessSamples(Document):
+class ProcessSamples(Document, frozen=True, kw_only=True):
     """What one fresh process measured."""
 
     process: Count
@@ -111,7 +111,7 @@ class ProcessSamples(Document):
     """First right after the warm-up, last right after the last sample."""
 
 
-class Measurement(Document):
+class Measurement(Document, frozen=True, kw_only=True):
     """Everything the agent said in one run."""
 
     machine: MachineFacts
@@ -120,14 +120,14 @@ class Measurement(Document):
     after: MachineState
 
 
-class Done(Document):
+class Done(Document, frozen=True, kw_only=True):
     """The last event."""
 
     before: MachineState
     after: MachineState
 
 
-class _Event(Document):
+class _Event(Document, frozen=True, kw_only=True):
     event: Literal["need", "machine", "started", "alive", "process", "done"]
 
 

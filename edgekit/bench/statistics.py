@@ -13,8 +13,6 @@ LEVEL = 0.90
 """What the interval of the median promises, where there are processes enough: five."""
 BLOCKS = 10
 """Stretches of time that a process's samples are cut into."""
-INNER = (20.0, 80.0)
-"""Percentiles of a process's block medians: the range its median would have had a moment earlier or later."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,18 +47,17 @@ def estimate(processes: Sequence[Sequence[float]]) -> float:
 def interval(processes: Sequence[Sequence[float]]) -> Interval:
     """Interval of the long-run median; it holds ``estimate(processes)``.
 
-    Each process counts as the range of its inner block medians; over the processes, order statistics of these
-    ranges, which assume no distribution. From one process alone: order statistics of its block medians.
+    Each process counts as the range of its block medians, what its median would have been a moment earlier or
+    later; over the processes, order statistics of these ranges, which assume no distribution. From one process
+    alone: order statistics of its block medians.
     """
-    if len(processes) == 1:
-        blocks = block_medians(processes[0])
-        ranges = [(value, value) for value in blocks]
-    else:
-        ranges = [_inner_range(samples) for samples in processes]
-    rank, level = choose_rank(len(ranges))
+    blocks = [block_medians(samples) for samples in processes]
+    if len(blocks) == 1:
+        blocks = [[value] for value in blocks[0]]
+    rank, level = choose_rank(len(blocks))
     middle = estimate(processes)
-    lows, highs = sorted(low for low, _ in ranges), sorted(high for _, high in ranges)
-    return Interval(low=min(lows[rank], middle), high=max(highs[-1 - rank], middle), level=level)
+    low, high = sorted(map(min, blocks))[rank], sorted(map(max, blocks))[-1 - rank]
+    return Interval(low=min(low, middle), high=max(high, middle), level=level)
 
 
 def block_medians(samples: Sequence[float]) -> list[float]:
@@ -68,12 +65,6 @@ def block_medians(samples: Sequence[float]) -> list[float]:
     count = min(BLOCKS, len(samples))
     edges = [len(samples) * index // count for index in range(count + 1)]
     return [median(samples[start:end]) for start, end in pairwise(edges)]
-
-
-def _inner_range(samples: Sequence[float]) -> tuple[float, float]:
-    blocks, middle = sorted(block_medians(samples)), median(samples)
-    low, high = (percentile(blocks, percent) for percent in INNER)
-    return min(low, middle), max(high, middle)
 
 
 def choose_rank(count: int) -> tuple[int, float]:
