@@ -54,12 +54,11 @@ def _mask(_context: click.Context, _parameter: click.Parameter, value: str | Non
 def command(*, model: Path, device: str, allow_invalid: bool, as_json: bool, verbose: bool, **settings: Any) -> None:  # noqa: ARG001
     """Measure latency and memory of MODEL, an artifact's folder or a .tflite, on a device."""
     from edgekit.bench import BenchOptions, bench, require_valid
-    from edgekit.device import resolve_device
     from edgekit.report import document, print_report
-    from edgekit.transport import connect
+    from edgekit.transport import connect, find_device
 
     options = BenchOptions(**settings)
-    with connect(resolve_device(device)) as connection, progress() as bar:
+    with connect(find_device(device)) as connection, progress() as bar:
         task = bar.add_task(f"benchmark on {device}", total=options.processes * len(options.num_threads))
         report = bench(model, connection, options, on_progress=lambda done, _total: bar.update(task, completed=done))
     facts = document(report)

@@ -6,10 +6,12 @@ A transport is a module with ``connect``; a new one is a new file and a line in 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self, cast
 
-from edgekit.device import Device
+from edgekit.device import Device, resolve_device
+from edgekit.errors import DeviceConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +86,20 @@ class TransportModule(Protocol):
 
     def connect(self, device: Device, *, timeout_s: float = 10.0) -> Connection:
         """Open a connection; raises TransportError (exit code 4) with cause and next step."""
+
+
+def find_device(name: str, directory: Path = Path()) -> Device:
+    """What a user calls a device: a configured name, local, user@host[:port], or a ``Host`` of the ssh config.
+
+    Raises:
+        DeviceConfigError: none of these, with the closest names.
+    """
+    try:
+        return resolve_device(name, directory)
+    except DeviceConfigError:
+        from edgekit.transport.ssh_config import host_names
+
+        return resolve_device(name, directory, ssh_hosts=host_names())
 
 
 TRANSPORTS = {"ssh": "edgekit.transport.ssh", "local": "edgekit.transport.local"}

@@ -1,16 +1,11 @@
 """edgekit's agent on a device: packed here, cached there by digest, called with JSON lines."""
 
-import hashlib
-import io
 import itertools
 import json
 import logging
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
@@ -24,6 +19,7 @@ from edgekit.errors import (
     TransportError,
 )
 from edgekit.transport import Completed, Connection, Process
+from edgekit.transport.agent_file import AgentFile, build_agent
 from edgekit.transport.streams import Feed, feeding
 
 log = logging.getLogger(__name__)
@@ -44,13 +40,6 @@ ERRORS: Mapping[str, type[EdgekitError]] = {
     "gate": GateError,
 }
 """``kind`` of the agent's error event -> what is raised here."""
-
-ENTRY = """import sys
-
-from edgekit.agent.__main__ import main
-
-sys.exit(main())
-"""
 
 PROBE = r"""
 root=$1 digest=$2 python=$3
@@ -99,16 +88,6 @@ except OSError as err:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AgentFile:
-    """The agent as one file."""
-
-    data: bytes
-    """A zipapp, deterministic: the same sources give the same bytes."""
-    digest: str
-    """sha256, hexadecimal; its name on the device."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class RemoteAgent:
     """The agent, ready on a device."""
 
@@ -119,29 +98,6 @@ class RemoteAgent:
     """Absolute path of the zipapp there."""
     root: str
     """Absolute path of edgekit's folder there."""
-
-
-@cache
-def build_agent() -> AgentFile:
-    """Pack ``edgekit/agent`` as a zipapp whose bytes depend on its sources alone."""
-    import edgekit.agent
-
-    folder = Path(edgekit.agent.__file__).parent
-    files = {
-        "__main__.py": ENTRY.encode(),
-        "edgekit/__init__.py": b'"""The part of edgekit that runs on a device."""\n',
-    }
-    for path in folder.rglob("*.py"):
-        files[f"edgekit/agent/{path.relative_to(folder).as_posix()}"] = path.read_bytes()
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        for name in sorted(files):
-            info = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
-            info.compress_type = zipfile.ZIP_DEFLATED
-            info.external_attr = 0o100644 << 16
-            archive.writestr(info, files[name])
-    data = packed.getvalue()
-    return AgentFile(data=data, digest=hashlib.sha256(data).hexdigest())
 
 
 def prepare_agent(connection: Connection) -> RemoteAgent:
