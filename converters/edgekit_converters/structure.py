@@ -1,0 +1,188 @@
+"""What is in a .tflite: tensors, ops, precisions, multiply-accumulates. Read from the flatbuffer, nothing is run."""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+from edgekit_converters.flatbuffer import dtype_name, read, signature_specs, text
+from edgekit_converters.types import TensorSpec
+
+Granularity = Literal["per-channel", "per-tensor", "mixed", "none"]
+
+RECURRENT = frozenset({"LSTM", "RNN", "SVDF"}) | frozenset(
+    f"{direction}DIRECTIONAL_SEQUENCE_{cell}" for direction in ("UNI", "BI") for cell in ("LSTM", "RNN")
+)
+UNKNOWN_MACS = RECURRENT | {"WHILE", "IF", "CALL_ONCE", "CUSTOM", "CONV_3D", "CONV_3D_TRANSPOSE", "STABLEHLO_COMPOSITE"}
+"""Ops that may multiply a great deal and whose count is not in their shapes alone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorInfo:
+    """One tensor of a subgraph."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    constant: bool
+    """Holds data in the file: a weight, a bias or a table."""
+    scales: int
+    """Number of quantization scales: 0 none, 1 per tensor, more per channel."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpInfo:
+    """One operator."""
+
+    name: str
+    """Builtin name as in the schema; ``CUSTOM`` for a custom one."""
+    custom: str | None
+    """Its custom code."""
+    version: int
+    inputs: tuple[TensorInfo | None, ...]
+    """None where an optional input is left out."""
+    outputs: tuple[TensorInfo, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Structure:
+    """A parsed model."""
+
+    size_bytes: int
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    tensors: tuple[TensorInfo, ...]
+    """Of every subgraph; only those an op reads or writes."""
+    ops: tuple[OpInfo, ...]
+    """Of every subgraph, in the order of execution."""
+    subgraphs: int
+
+    @property
+    def builtin_counts(self) -> dict[str, int]:
+        """Builtin operator -> how often, by name."""
+        return dict(sorted(Counter(op.name for op in self.ops if op.custom is None).items()))
+
+    @property
+    def custom_counts(self) -> dict[str, int]:
+        """Custom operator -> how often, by name."""
+        return dict(sorted(Counter(op.custom for op in self.ops if op.custom is not None).items()))
+
+    @property
+    def dtype_counts(self) -> dict[str, int]:
+        """Number of tensors of each dtype."""
+        return dict(sorted(Counter(tensor.dtype for tensor in self.tensors).items()))
+
+    @property
+    def weight_granularity(self) -> Granularity:
+        """How the integer weights are quantized; ``none`` where there are none. Biases do not count."""
+        kinds = {tensor.scales > 1 for tensor in self.tensors if _is_quantized_weight(tensor)}
+        if not kinds:
+            return "none"
+        return "mixed" if len(kinds) > 1 else "per-channel" if kinds.pop() else "per-tensor"
+
+    @property
+    def macs(self) -> int | None:
+        """Multiply-accumulates of one inference: convolutions, matrix products; None where an op hides its count."""
+        total = 0
+        for op in self.ops:
+            count = op_macs(op)
+            if count is None:
+                return None
+            total += count
+        return total
+
+
+def read_structure(data: bytes, *, what: str = "the model") -> Structure:
+    """Parse a .tflite; raises SourceError for what is none or is damaged."""
+    model = read(data, what=what)
+    inputs, outputs = signature_specs(model)
+    tensors: list[TensorInfo] = []
+    ops: list[OpInfo] = []
+    for graph in model.subgraphs:
+        infos = [_tensor(tensor, model.buffers) for tensor in graph.tensors]
+        used: set[int] = set(_indices(graph.inputs)) | set(_indices(graph.outputs))
+        for operator in graph.operators or ():
+            ops.append(_op(operator, model.operatorCodes, infos))
+            used.update(index for index in (*_indices(operator.inputs), *_indices(operator.outputs)) if index >= 0)
+        tensors.extend(infos[index] for index in sorted(used))
+    return Structure(
+        size_bytes=len(data),
+        inputs=inputs,
+        outputs=outputs,
+        tensors=tuple(tensors),
+        ops=tuple(ops),
+        subgraphs=len(model.subgraphs),
+    )
+
+
+def op_macs(op: OpInfo) -> int | None:
+    """Multiply-accumulates of one op; 0 for what only moves or adds, None where it is not known."""
+    if op.name in UNKNOWN_MACS:
+        return None
+    count = MACS.get(op.name)
+    if count is None:
+        return 0
+    if any(tensor is None for tensor in op.inputs[:2]):
+        return None
+    return count([tensor.shape for tensor in op.inputs if tensor is not None], op.outputs[0].shape)
+
+
+Shape = tuple[int, ...]
+
+
+def _matmul_macs(inputs: list[Shape], output: Shape) -> int:
+    # (..., M, K) x (..., K, N) -> (..., M, N). Adjoints change which axis is K; M K x K N = M N x K^2 in all cases.
+    products = math.prod(inputs[0][-2:]) * math.prod(inputs[1][-2:])
+    return math.prod(output[:-2]) * math.isqrt(products * math.prod(output[-2:]))
+
+
+MACS: dict[str, Callable[[list[Shape], Shape], int]] = {
+    "CONV_2D": lambda inputs, output: math.prod(output) * math.prod(inputs[1][1:]),  # weights (O, H, W, I)
+    "DEPTHWISE_CONV_2D": lambda inputs, output: math.prod(output) * math.prod(inputs[1][1:3]),  # (1, H, W, C)
+    "FULLY_CONNECTED": lambda inputs, output: math.prod(output) * inputs[1][-1],  # weights (units, K)
+    # output shape, weights (O, H, W, I), data
+    "TRANSPOSE_CONV": lambda inputs, _output: math.prod(inputs[2]) * math.prod(inputs[1][:3]),
+    "BATCH_MATMUL": _matmul_macs,
+}
+
+
+def _is_quantized_weight(tensor: TensorInfo) -> bool:
+    return tensor.constant and tensor.scales > 0 and tensor.dtype in {"int8", "uint8", "int4"} and len(tensor.shape) > 1
+
+
+def _tensor(tensor: Any, buffers: Any) -> TensorInfo:
+    data = buffers[tensor.buffer].data if tensor.buffer < len(buffers) else None
+    scales = None if tensor.quantization is None else tensor.quantization.scale
+    return TensorInfo(
+        name=text(tensor.name),
+        dtype=dtype_name(tensor.type),
+        shape=tuple(_indices(tensor.shape)),
+        constant=data is not None and len(data) > 0,
+        scales=0 if scales is None else len(scales),
+    )
+
+
+def _op(operator: Any, codes: Any, tensors: list[TensorInfo]) -> OpInfo:
+    code = codes[operator.opcodeIndex]
+    # Files of before 2020 keep the operator in a byte; newer ones use both fields.
+    name = _builtin_names().get(max(code.builtinCode, code.deprecatedBuiltinCode), "UNKNOWN")
+    return OpInfo(
+        name=name,
+        custom=text(code.customCode) if name == "CUSTOM" else None,
+        version=int(code.version),
+        inputs=tuple(tensors[index] if index >= 0 else None for index in _indices(operator.inputs)),
+        outputs=tuple(tensors[index] for index in _indices(operator.outputs)),
+    )
+
+
+@cache
+def _builtin_names() -> dict[int, str]:
+    from ai_edge_litert import schema_py_generated as schema
+
+    return {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
+
+
+def _indices(values: Any) -> Iterator[int]:
+    return (int(value) for value in (() if values is None else values))
