@@ -35,7 +35,7 @@ def activate(place: Place, history: Tuple[Activation, ...], hooks: Hooks, host: 
     before = read_current(place)
     digest = history[-1].digest
     state = State(history=history, hooks=hooks, pending=None)
-    pending = read_state(place)._replace(hooks=hooks, pending=Pending(digest, before))
+    pending = read_state(place)._replace(pending=Pending(digest, before, hooks.on_activate))
     write_state(place, pending)
     try:
         with _guarded(place, host, lock):
@@ -57,8 +57,8 @@ def undo(place: Place) -> Optional[str]:
         return None
     previous = state.pending.previous
     point(place, previous if previous and os.path.isdir(place.version(previous)) else None)
-    if state.hooks.on_activate:
-        _run(state.hooks.on_activate, _environment(place, previous), ON_ACTIVATE_TIMEOUT_S, None)
+    if state.pending.on_activate:
+        _run(state.pending.on_activate, _environment(place, previous), ON_ACTIVATE_TIMEOUT_S, None)
     write_state(place, state._replace(pending=None))
     return state.pending.digest
 

@@ -105,7 +105,8 @@ def _clean(place: Place, digest: str) -> None:
     for name in os.listdir(place.staging) if os.path.isdir(place.staging) else ():
         if name != digest or os.path.islink(os.path.join(place.staging, name)):
             remove(os.path.join(place.staging, name))
-    shutil.rmtree(os.path.join(place.staging, digest, ASSEMBLED), ignore_errors=True)
+    if os.path.lexists(os.path.join(place.staging, digest, ASSEMBLED)):
+        remove(os.path.join(place.staging, digest, ASSEMBLED))
 
 
 def remove(path: str) -> None:

@@ -39,6 +39,8 @@ class Pending(NamedTuple):
     digest: str
     previous: Optional[str]
     """What was active before; None for nothing."""
+    on_activate: Optional[str]
+    """How the application is told of the way back."""
 
 
 class State(NamedTuple):
@@ -47,7 +49,7 @@ class State(NamedTuple):
     history: Tuple[Activation, ...]
     """The active version last; rollback goes to the one before it."""
     hooks: Hooks
-    """Those of the last deployment."""
+    """Those of the last confirmed deployment."""
     pending: Optional[Pending]
 
     @property
@@ -96,9 +98,9 @@ def _parse(value: Dict[str, Any]) -> State:
     if value["schema_version"] != SCHEMA_VERSION:
         raise ValueError("another schema")
     history = tuple(Activation(str(item["digest"]), item["delegate"]) for item in value["history"])
-    pending = value["pending"] and Pending(str(value["pending"]["digest"]), value["pending"]["previous"])
+    pending = Pending(**value["pending"]) if value["pending"] else None
     digests = [item.digest for item in history]
-    digests += [digest for digest in pending or () if digest is not None]
+    digests += [digest for digest in pending[:2] if digest is not None] if pending else []
     if not all(SHA256.match(digest) for digest in digests):
         raise ValueError("no digest")
     return State(history=history, hooks=read_hooks(value["hooks"]), pending=pending)

@@ -1,0 +1,297 @@
+"""A model goes to a device: one agent command receives it, tests it there, switches, and undoes what fails.
+
+``deploy`` and ``rollback`` say what is wanted, send the bytes the device asks for, and turn its answer into a value;
+every decision that must hold when this machine goes away is taken on the device (edgekit/agent/store.py).
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from edgekit.agent.layout import NAME
+from edgekit.artifact import Artifact, FindingEntry
+from edgekit.documents import Document, convert
+from edgekit.errors import ArtifactError, DeviceConfigError, DeviceFaultError
+from edgekit.project import Deploy
+from edgekit.target import Target
+from edgekit.transport import Connection
+
+CHUNK_BYTES = 256 * 1024
+TIMEOUT_S = 60.0
+"""Longest silence of the device; it says that it lives every few seconds."""
+PLAIN_DELEGATES = ("xnnpack", "none")
+"""Delegates every TFLite runtime has: an artifact for them needs nothing of its board."""
+
+Progress = Callable[[int, int], None]
+"""Called with the payload bytes sent and the bytes to send."""
+
+
+class OutputCheck(Document, frozen=True, kw_only=True):
+    """The worst golden vector of one output."""
+
+    output: str
+    vector: int
+    unit: str
+    """``steps`` of the output's scale, or ``relative`` to its largest expected value."""
+    difference: float | None
+    """Largest difference in ``unit``; None: NaN or infinity was found."""
+    allowed: float
+    top1: tuple[int, int] | None
+    """Expected and found class; None where none leads clearly, or it is not compared."""
+    passed: bool
+    at: int
+    """Flat index of the largest difference."""
+    first_shown: int
+    """Flat index of the first element of ``expected`` and ``found``."""
+    expected: tuple[float | None, ...]
+    found: tuple[float | None, ...]
+
+
+class SelfTest(Document, frozen=True, kw_only=True):
+    """The golden vectors, run on the device."""
+
+    passed: bool
+    runtime: str
+    version: str
+    delegate: str
+    vectors: int
+    kind: str
+    """``calibration``: real samples; ``random``: seeded ones."""
+    outputs: tuple[OutputCheck, ...]
+    seconds: float | None = None
+    """Start of the runtime included."""
+
+
+class Deployment(Document, frozen=True, kw_only=True):
+    """What a deployment or rollback did."""
+
+    device: str
+    name: str
+    """Name of the model on the device."""
+    digest: str
+    """The version that was asked for; for a rollback the one that came back."""
+    previous: str | None
+    """Digest that was active before."""
+    active: bool
+    """Whether ``digest`` is the active version now."""
+    dry_run: bool = False
+    bytes_sent: int
+    """Payload bytes; in a dry run those that would be sent."""
+    seconds: float
+    self_test: SelfTest | None
+    """None in a dry run."""
+    removed: tuple[str, ...] = ()
+    """Old versions that were removed."""
+    findings: tuple[FindingEntry, ...] = ()
+
+
+def deploy(
+    artifact: Artifact,
+    connection: Connection,
+    *,
+    target: Target | None = None,
+    name: str | None = None,
+    settings: Deploy | None = None,
+    dry_run: bool = False,
+    on_progress: Progress = lambda _sent, _total: None,
+) -> Deployment:
+    """Make ``artifact`` the active version of model ``name`` on the device, or leave everything as it was.
+
+    ``target`` is the profile of the device where one is known. ``settings`` default to no hooks, ``name`` to the
+    artifact's own. A dry run changes no model there and sends none.
+
+    Raises:
+        ArtifactError: built for another target.
+        SelfTestError: the device does not reproduce the golden vectors; ``details`` hold the report.
+        GateError: the application is not healthy with it; the version before is active again.
+        IntegrityError: bytes were damaged on the way.
+        DeviceFaultError: no runtime, disk full or read-only, another deployment is running.
+        TransportError: the connection was lost; what was received is kept for the next attempt.
+    """
+    from edgekit.transport.agent import call, prepare_agent, result
+
+    started = time.monotonic()
+    settings = settings or Deploy()
+    findings = check_target(artifact, connection.device.name, target)
+    name = check_name(name or settings.name or artifact.manifest.name)
+    upload = _Upload(artifact, on_progress)
+    agent = prepare_agent(connection)
+    request = {
+        "root": agent.root,
+        "name": name,
+        "digest": artifact.digest,
+        "files": {path: {"sha256": entry.sha256, "bytes": entry.bytes} for path, entry in artifact.files.items()},
+        "delegate": connection.device.table.delegate or artifact.manifest.delegate,
+        "hooks": _hooks(settings),
+        "keep_versions": settings.keep_versions,
+        "dry_run": dry_run,
+    }
+    done = result(call(agent, "deploy", request, answer=upload.answer, keep_open=True, timeout_s=TIMEOUT_S))
+    return Deployment(
+        device=connection.device.name,
+        name=name,
+        digest=artifact.digest,
+        previous=done["previous"],
+        active=done["active"] == artifact.digest,
+        dry_run=dry_run,
+        bytes_sent=done["needed_bytes"],
+        seconds=time.monotonic() - started,
+        self_test=_read_self_test(done),
+        removed=tuple(done["removed"]),
+        findings=(*findings, *_undone(done)),
+    )
+
+
+def rollback(connection: Connection, *, name: str, settings: Deploy | None = None) -> Deployment:
+    """Make the version before the active one active again; self-test and health check decide as in ``deploy``.
+
+    ``settings`` None: the hooks of the last deployment.
+
+    Raises:
+        IntegrityError: that version was changed on the device; the active one stays.
+        DeviceFaultError: there is no version before.
+        SelfTestError, GateError, TransportError: as ``deploy``.
+    """
+    from edgekit.transport.agent import call, prepare_agent, result
+
+    started = time.monotonic()
+    agent = prepare_agent(connection)
+    request = {
+        "root": agent.root,
+        "name": check_name(name),
+        "delegate": connection.device.table.delegate,
+        "hooks": None if settings is None else _hooks(settings),
+    }
+    done = result(call(agent, "rollback", request, keep_open=True, timeout_s=TIMEOUT_S))
+    return Deployment(
+        device=connection.device.name,
+        name=name,
+        digest=done["active"],
+        previous=done["previous"],
+        active=True,
+        bytes_sent=0,
+        seconds=time.monotonic() - started,
+        self_test=_read_self_test(done),
+        findings=_undone(done),
+    )
+
+
+def only_model(connection: Connection) -> str:
+    """Name of the only model on the device; raises DeviceFaultError where there is none, or several."""
+    from edgekit.transport.agent import call, prepare_agent, result
+
+    agent = prepare_agent(connection)
+    names = [str(model["name"]) for model in result(call(agent, "status", {"root": agent.root}))["models"]]
+    if len(names) != 1:
+        raise DeviceFaultError(
+            f"{connection.device.name} has {len(names)} models{': ' + ', '.join(names) if names else ''}.",
+            hint="Name the one with --name." if names else "Deploy one: edgekit deploy ARTIFACT --device NAME.",
+        )
+    return names[0]
+
+
+def check_name(name: str) -> str:
+    """``name`` if a model on a device can be called like this; raises DeviceConfigError."""
+    if not NAME.match(name):
+        raise DeviceConfigError(
+            f"{name!r} cannot be the name of a model on a device.",
+            hint="Use letters, digits, '.', '_' and '-', 63 at most, a letter or digit first.",
+        )
+    return name
+
+
+def check_target(artifact: Artifact, device: str, target: Target | None) -> tuple[FindingEntry, ...]:
+    """Whether the artifact may go to a device of this profile; what should be known about it.
+
+    An artifact for the plain CPU runs wherever a TFLite runtime does: then the self-test decides, and that is said.
+    Raises ArtifactError for any other artifact of another target.
+    """
+    manifest = artifact.manifest
+    if target is not None and target.name == manifest.target:
+        return ()
+    known = f"a {target.name}" if target is not None else "of no stated target"
+    if target is not None and (manifest.delegate not in PLAIN_DELEGATES or target.runtime.kind != "tflite"):
+        raise ArtifactError(
+            f"{artifact.path} was built for {manifest.target} (delegate {manifest.delegate}); {device} is {known}.",
+            hint=f"Build it for the device: edgekit build --target {target.name}.",
+        )
+    return (
+        FindingEntry(
+            name="other-target",
+            severity="info",
+            message=f"Built for {manifest.target}; {device} is {known}. "
+            + ("A plain CPU model: " if manifest.delegate in PLAIN_DELEGATES else f"It needs {manifest.delegate}: ")
+            + "the self-test on the device decides.",
+            fix=f"To say what the device is, set `target` in its table; or build for it: "
+            f"edgekit build --target {target.name if target is not None else 'NAME'}.",
+        ),
+    )
+
+
+class _Upload:
+    """Answers the device's ``need`` event with the bytes it asks for."""
+
+    def __init__(self, artifact: Artifact, on_progress: Progress) -> None:
+        self._on_progress = on_progress
+        self._files = {entry.sha256: (artifact.path / path, entry.bytes) for path, entry in artifact.files.items()}
+
+    def answer(self, event: Mapping[str, Any]) -> Iterable[bytes]:
+        return self._chunks(event["files"]) if event["event"] == "need" else ()
+
+    def _chunks(self, needed: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
+        parts = [(*self._find(str(item["sha256"])), int(item["offset"])) for item in needed]
+        total = sum(size - offset for _, size, offset in parts)
+        sent = 0
+        self._on_progress(sent, total)
+        for path, size, offset in parts:
+            for chunk in _read(path, offset, size - offset):
+                yield chunk
+                sent += len(chunk)
+                self._on_progress(sent, total)
+
+    def _find(self, sha256: str) -> tuple[Path, int]:
+        try:
+            return self._files[sha256]
+        except KeyError:
+            raise DeviceFaultError(
+                f"The device asks for {sha256[:12]}, which is no file of the artifact.",
+                hint="Its agent is damaged; remove the folder `agent` below edgekit's root on the device.",
+            ) from None
+
+
+def _read(path: Path, offset: int, size: int) -> Iterator[bytes]:
+    with path.open("rb") as stream:
+        stream.seek(offset)
+        while size > 0:
+            chunk = stream.read(min(size, CHUNK_BYTES))
+            if not chunk:
+                raise ArtifactError(f"{path} became shorter while it was sent.", hint="Build the artifact again.")
+            size -= len(chunk)
+            yield chunk
+
+
+def _hooks(settings: Deploy) -> dict[str, Any]:
+    return {
+        "on_activate": settings.on_activate,
+        "health_check": settings.health_check,
+        "health_timeout_s": settings.health_timeout_s,
+    }
+
+
+def _read_self_test(done: Mapping[str, Any]) -> SelfTest | None:
+    report = done.get("self_test")
+    return None if report is None else convert(report, SelfTest, DeviceFaultError, where="the device's self-test")
+
+
+def _undone(done: Mapping[str, Any]) -> tuple[FindingEntry, ...]:
+    if not done["undone"]:
+        return ()
+    return (
+        FindingEntry(
+            name="unconfirmed-switch",
+            severity="warning",
+            message=f"An earlier switch to {done['undone'][:12]} was never confirmed (power lost?); undone.",
+            fix="Nothing to do; look at the device's log if you did not cut its power.",
+        ),
+    )
