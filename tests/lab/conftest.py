@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.arm64 import Arm64, arm64
 from tests.lab.machine import LabUnavailable
 from tests.lab.tier1 import Sshd, tier1
 
@@ -18,10 +19,30 @@ def _sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
         pytest.skip(f"tier 1 of the lab: {err}")
 
 
+@pytest.fixture(scope="session")
+def _arm64(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arm64]:
+    try:
+        with arm64(tmp_path_factory.mktemp("tier2")) as device:
+            yield device
+    except LabUnavailable as err:
+        pytest.skip(f"tier 2 of the lab: {err}")
+
+
 @pytest.fixture
 def sshd(_sshd: Sshd, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Sshd:
     """The tier 1 device, with edgekit reading its ssh config and a working directory of the test's own."""
-    monkeypatch.setenv("EDGEKIT_SSH_CONFIG", str(_sshd.ssh_config))
-    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    monkeypatch.chdir(tmp_path)
+    _enter(_sshd.ssh_config, monkeypatch, tmp_path)
     return _sshd
+
+
+@pytest.fixture
+def bare_arm64_device(_arm64: Arm64, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Arm64:
+    """The tier 2 device as it comes, set up like ``sshd``; edgekit's folder may or may not be there."""
+    _enter(_arm64.ssh_config, monkeypatch, tmp_path)
+    return _arm64
+
+
+def _enter(ssh_config: Path, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    monkeypatch.setenv("EDGEKIT_SSH_CONFIG", str(ssh_config))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    monkeypatch.chdir(folder)
