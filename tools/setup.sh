@@ -21,7 +21,7 @@ say() { printf '%s\n' "$*" >&2; }
 # torch first and alone: a CPU build that pip is told of (PIP_FIND_LINKS, PIP_EXTRA_INDEX_URL) has the local version
 # "+cpu", which satisfies the pin; without one, pip takes the default build with its CUDA libraries.
 say "setup: torch (CPU build where pip knows of one)"
-"$venv/bin/pip" install --quiet --disable-pip-version-check --constraint constraints.txt torch
+"$venv/bin/pip" install -qq --disable-pip-version-check --constraint constraints.txt torch
 say "setup: edgekit[all], development tools (3 to 5 minutes the first time)"
-"$venv/bin/pip" install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[all,dev]'
+"$venv/bin/pip" install -qq --disable-pip-version-check --constraint constraints.txt --editable '.[all,dev]'
 say "setup: ready: $venv/bin/edgekit"
