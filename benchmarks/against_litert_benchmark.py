@@ -84,7 +84,7 @@ def run_litert_benchmark(path: Path, runs: int) -> Times:
             f"--num_runs={runs}",
             f"--result_json={file}",
         ]
-        command += [f"--warmup_runs={WARMUP}", "--num_threads=1"]
+        command += [f"--num_runs={runs}", f"--warmup_runs={WARMUP}", "--num_threads=1"]
         subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
         latency = json.loads(file.read_text(encoding="utf-8"))["latency"]
     return {"mean": latency["avg_ms"], "median": latency["median_ms"]}

@@ -91,10 +91,10 @@ def take_samples(
     """
     samples = array("q")
     clock, append = time.perf_counter_ns, samples.append
-    now = clock()
-    deadline, look_at = now + int(min_secs * 1e9), now + int(interval_s * 1e9)
     gc.collect()
     gc.disable()
+    now = clock()
+    deadline, look_at = now + int(min_secs * 1e9), now + int(interval_s * 1e9)
     try:
         while True:
             start = clock()
