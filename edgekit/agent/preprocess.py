@@ -95,9 +95,7 @@ def _as_image(array: Array) -> Array:
     if array.ndim == IMAGE_RANK - 1:
         return array[..., np.newaxis]
     if array.ndim not in (IMAGE_RANK, IMAGE_RANK + 1) or 0 in array.shape:
-        raise ValueError(
-            "an image is (H, W, C), a batch of them (N, H, W, C); the data is %s" % (array.shape,)
-        )
+        raise ValueError("an image is (H, W, C), a batch of them (N, H, W, C); the data is %s" % (array.shape,))
     return array
 
 
@@ -134,8 +132,7 @@ def _color(image: Array, color: str) -> Array:
     if color != "gray":
         raise ValueError("color is %r; expected rgb, bgr or gray" % color)
     red, green, blue = (
-        image[..., index].astype(np.float32) * np.float32(weight)
-        for index, weight in enumerate(CHANNEL_WEIGHTS)
+        image[..., index].astype(np.float32) * np.float32(weight) for index, weight in enumerate(CHANNEL_WEIGHTS)
     )
     gray: Array = (red + green) + blue
     return gray[..., np.newaxis]

@@ -16,14 +16,8 @@ pytestmark = pytest.mark.unit
 images = hnp.arrays(np.uint8, st.tuples(st.integers(1, 12), st.integers(1, 12), st.just(3)))
 
 
-def tensor(
-    shape: tuple[int, ...], dtype: str, scale: float | None = None, zero_point: int = 0
-) -> runtime.Tensor:
-    quantized = (
-        {"scales": [], "zero_points": []}
-        if scale is None
-        else {"scales": [scale], "zero_points": [zero_point]}
-    )
+def tensor(shape: tuple[int, ...], dtype: str, scale: float | None = None, zero_point: int = 0) -> runtime.Tensor:
+    quantized = {"scales": [], "zero_points": []} if scale is None else {"scales": [scale], "zero_points": [zero_point]}
     details = {"index": 0, "shape": shape, "dtype": np.dtype(dtype), "quantization_parameters": quantized}
     return runtime.Tensor("image", details)
 
@@ -49,11 +43,7 @@ def test_resizing_stays_within_the_range_and_keeps_constants(image: Any, height:
     assert np.array_equal(preprocess.apply({"resize": (height, width)}, constant), np.full(out.shape, 7.0))
 
 
-@given(
-    hnp.arrays(
-        np.float32, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.floats(0, 255, width=32)
-    )
-)
+@given(hnp.arrays(np.float32, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.floats(0, 255, width=32)))
 def test_enlarging_agrees_with_pillow(image: Any) -> None:
     height, width = image.shape[0] * 2 + 1, image.shape[1] * 3
     expected = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
