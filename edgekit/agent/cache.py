@@ -9,6 +9,7 @@ import time
 from typing import Any, BinaryIO, Dict, List
 
 from .events import AgentError, Emit
+from .host import Host
 
 MAX_FILES = 64
 MAX_BYTES = 512 * 1024 * 1024
@@ -34,12 +35,13 @@ def fetch(root: str, files: List[Dict[str, Any]], stdin: BinaryIO, emit: Emit) -
         raise AgentError("device", "The request names files that are no sha256.", "This is a defect of edgekit.")
     paths = {digest: os.path.join(folder, digest) for digest in sizes}
     missing = [digest for digest, path in paths.items() if not _is_whole(path, digest, sizes[digest])]
-    emit("need", files=missing)
+    host = Host(stdin, emit)
+    host.emit("need", files=missing)
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)
         _check_space(folder, sum(sizes[digest] for digest in missing))
         for digest in missing:
-            _receive(paths[digest], digest, sizes[digest], stdin)
+            _receive(paths[digest], digest, sizes[digest], host)
         for path in paths.values():
             os.utime(path)
         _prune(folder, set(paths))
@@ -74,16 +76,14 @@ def _check_space(folder: str, size: int) -> None:
         raise OSError(errno.ENOSPC, "%s for %d bytes" % (os.strerror(errno.ENOSPC), size))
 
 
-def _receive(path: str, digest: str, size: int, stdin: BinaryIO) -> None:
+def _receive(path: str, digest: str, size: int, host: Host) -> None:
     part = "%s.%d.part" % (path, os.getpid())
     total = hashlib.sha256()
     try:
         with open(part, "wb") as stream:
             left = size
             while left:
-                chunk = stdin.read(min(left, CHUNK))
-                if not chunk:
-                    raise BrokenPipeError("the host is gone")
+                chunk = host.read(min(left, CHUNK))
                 stream.write(chunk)
                 total.update(chunk)
                 left -= len(chunk)

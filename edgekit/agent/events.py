@@ -73,15 +73,3 @@ def read_request(stdin: BinaryIO) -> Request:
         "The agent's request is not one line of JSON: %s." % cause,
         "The connection mangled it, or the agent was started by hand; edgekit writes the request itself.",
     )
-
-
-def read_exactly(stdin: BinaryIO, size: int) -> bytes:
-    """The next ``size`` bytes of payload; raises AgentError when the host stops before."""
-    data = stdin.read(size)
-    if len(data) != size:
-        raise AgentError(
-            "device",
-            "The host sent %d of %d bytes and stopped." % (len(data), size),
-            "The connection was lost; do it again, what arrived is kept where that is safe.",
-        )
-    return data

@@ -38,7 +38,7 @@ class Host:
             raise AgentError(
                 "device",
                 "The host sent nothing for %g s in the middle of a file." % SILENCE_S,
-                "The connection is stuck; deploy again, what arrived is kept and not sent again.",
+                "The connection is stuck; do it again.",
             )
         data: bytes = self.stdin.read1(size)  # type: ignore[attr-defined]
         if not data:

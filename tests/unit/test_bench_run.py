@@ -17,6 +17,7 @@ from edgekit.cli.failures import guarded
 from edgekit.device import Device, DeviceTable
 from edgekit.errors import DeviceFaultError
 from edgekit.transport import Connection, connect
+from tests.artifacts import make_artifact
 
 pytestmark = pytest.mark.unit
 
@@ -74,6 +75,27 @@ def test_again_nothing_is_sent(model: Path, root: Path, connection: Connection) 
 def test_plain_kernels(model: Path, connection: Connection) -> None:
     report = bench(model, connection, msgspec.structs.replace(QUICK, delegate="none"))
     assert report.delegate == "none"
+
+
+def test_artifact_with_its_golden_inputs(model: Path, root: Path, tmp_path: Path, connection: Connection) -> None:
+    artifact = make_artifact(tmp_path / "kws", model.read_bytes())
+    report = bench(artifact.path, connection, QUICK)
+    assert report.artifact_digest == artifact.digest
+    assert report.model == "demo"
+    cached = {path.name for path in (root / "cache").iterdir()}
+    golden = {entry.sha256 for name, entry in artifact.files.items() if name.startswith("golden/0-input")}
+    assert golden
+    assert cached == {report.model_sha256, *golden}
+
+
+def test_changed_artifact_is_exit_code_8(
+    model: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    artifact = make_artifact(tmp_path / "kws", model.read_bytes())
+    artifact.model.write_bytes(model.read_bytes() + b"x")
+    code, _, err = run(capsys, artifact.path, *ARGUMENTS)
+    assert (code, "no longer matches the manifest" in err) == (8, True)
+    assert not root.exists()
 
 
 @pytest.mark.parametrize(
