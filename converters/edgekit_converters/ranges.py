@@ -17,17 +17,19 @@ def collect_ranges(
     samples: Iterable[Mapping[str, Any]],
     *,
     on_sample: Callable[[int], None] | None = None,
+    on_outputs: Callable[[dict[str, Any]], None] | None = None,
     num_threads: int = 1,
 ) -> Ranges:
     """Tensor name -> (min, max) for the inputs and every float output of an op.
 
     ``samples`` yields one array per input name, each of the input's own shape and dtype; ``on_sample`` is told the
-    number done. Empty for no samples. Raises ConversionError if the runtime refuses the model.
+    number done, ``on_outputs`` a copy of each output by name. Empty for no samples. Raises
+    ConversionError if the runtime refuses the model.
     """
     import numpy as np
 
     interpreter = _prepare(float_model, num_threads)
-    inputs = {name: interpreter.tensor(details["index"]) for name, details in _signature_inputs(interpreter).items()}
+    inputs, outputs = _signature_views(interpreter)
     watched = _watched_tensors(interpreter)
     # A fresh view per call: XNNPACK may move its buffers at the first invoke.
     views = [interpreter.tensor(index) for index in watched.values()]
@@ -42,6 +44,8 @@ def collect_ranges(
         for position, view in enumerate(views):
             lowest[position] = min(lowest[position], view().min())
             highest[position] = max(highest[position], view().max())
+        if on_outputs is not None:
+            on_outputs({name: view().copy() for name, view in outputs.items()})
         if on_sample is not None:
             on_sample(done)
     if not done:
@@ -68,10 +72,11 @@ def _prepare(float_model: bytes, num_threads: int) -> Any:
     return interpreter
 
 
-def _signature_inputs(interpreter: Any) -> dict[str, Any]:
+def _signature_views(interpreter: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     runner = interpreter.get_signature_runner(next(iter(interpreter.get_signature_list())))
-    details: dict[str, Any] = runner.get_input_details()
-    return details
+    sides = (runner.get_input_details(), runner.get_output_details())
+    inputs, outputs = ({name: interpreter.tensor(item["index"]) for name, item in side.items()} for side in sides)
+    return inputs, outputs
 
 
 def _watched_tensors(interpreter: Any) -> dict[str, int]:
