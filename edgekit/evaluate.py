@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from edgekit.agent.runtime import Model, dequantize, quantize
 from edgekit.errors import AccuracyError, DataError
 from edgekit.project import parse_fraction
+from edgekit_converters.types import Finding
 
 if TYPE_CHECKING:
     import numpy as np
@@ -118,6 +119,24 @@ def check_budget(evaluation: Evaluation, max_drop: str) -> None:
             hint="Try --precision float16, more or better calibration samples, or a larger --max-drop.",
             details={"evaluation": evaluation, "max_drop": max_drop},
         )
+
+
+def unproven_budget(evaluation: Evaluation, max_drop: str) -> tuple[Finding, ...]:
+    """A finding when the measured drop is within the budget and its interval is not."""
+    allowed, high = allowed_drop(evaluation, max_drop), evaluation.drop_interval[1]
+    if high <= allowed + ROUNDING:
+        return ()
+    return (
+        Finding(
+            name="budget-not-proven",
+            severity="warning",
+            message=(
+                f"The measured drop keeps the budget of {max_drop}, but {evaluation.samples} samples leave room: the "
+                f"true drop may be {high * 100:.2f} points."
+            ),
+            fix="Evaluate on more samples; the interval narrows with their square root.",
+        ),
+    )
 
 
 def _classes(model: Model) -> int:

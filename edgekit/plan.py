@@ -70,7 +70,7 @@ def plan(project: Project, target: Target, options: BuildOptions, directory: Pat
             hint="Give --calibration DATA (.npz, .npy, a folder of images or package.module:function), "
             "or choose --precision float16 or dynamic, which need none.",
         )
-    name = project.name or _name_of(source)
+    name = project.name or name_of(source)
     model = project.model
     return BuildPlan(
         name=name,
@@ -155,7 +155,7 @@ def _check_budget(max_drop: str | None, evaluation: DataPlan | None) -> None:
         )
 
 
-def _name_of(source: Path) -> str:
+def name_of(source: Path) -> str:
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", source.stem).strip("-._")[:63]
     if not name:
         raise ProjectError(f"No name can be made from {source.name!r}.", hint='Set name = "..." in edgekit.toml.')

@@ -19,6 +19,8 @@ COMMANDS = {
     "rollback": "store",
     "self-test": "selftest",
     "prepare": "prepare",
+    "setup-probe": "setup",
+    "setup": "setup",
 }
 """Command -> module of this package; its function has the command's name, with ``_`` for ``-``:
 

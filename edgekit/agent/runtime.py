@@ -5,9 +5,12 @@ Host and device use the same functions, so what was audited is what runs.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
-from typing import TYPE_CHECKING, Any, Mapping
+import sys
+import tempfile
+from typing import TYPE_CHECKING, Any, Iterator, Mapping
 
 if TYPE_CHECKING:
     import numpy as np
@@ -85,6 +88,24 @@ def _version(name: str, module: Any) -> str:
     return str(getattr(module, "__version__", "unknown"))
 
 
+@contextlib.contextmanager
+def _without_notes() -> Iterator[None]:
+    """Drop the ``INFO:`` lines that the runtime's C++ writes to file descriptor 2; everything else is passed on."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as caught:
+        os.dup2(caught.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            caught.seek(0)
+            for line in caught:
+                if not line.startswith(b"INFO: "):
+                    os.write(2, line)
+
+
 class Model:
     """A model that is loaded, prepared and ready to run.
 
@@ -118,8 +139,9 @@ class Model:
             except (ValueError, OSError, RuntimeError) as err:
                 raise DelegateRefused("%s: %s" % (delegate, err)) from err
         try:
-            self.interpreter = module.Interpreter(**arguments)
-            self.interpreter.allocate_tensors()
+            with _without_notes():
+                self.interpreter = module.Interpreter(**arguments)
+                self.interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as err:
             raise ModelRefused(str(err).strip() or type(err).__name__) from err
         self.inputs, self.outputs = self._tensors()

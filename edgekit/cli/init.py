@@ -1,5 +1,7 @@
 """``edgekit init MODEL``: a commented edgekit.toml with the inputs found by loading the model."""
 
+import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,7 +10,7 @@ import click
 from edgekit.cli.options import common, emit, option
 
 if TYPE_CHECKING:
-    from edgekit_converters.types import TensorSpec
+    from edgekit.build import OpenSpec
 
 TEMPLATE = """\
 # edgekit.toml: what `edgekit build --target {target}` reads. Flags win over EDGEKIT_* variables, those over this file.
@@ -80,27 +82,35 @@ def command(model: Path, target: str, *, force: bool, as_json: bool, verbose: bo
             path=model.as_posix(),
             format=description.source_format,
             target=target,
-            inputs="".join(_input(spec) for spec in description.inputs),
-            outputs="".join(f"# output: {spec.name} {list(spec.shape)} {spec.dtype}\n" for spec in description.outputs),
+            inputs="".join(_input(name, spec) for name, spec in description.inputs.items()),
+            outputs="".join(
+                f"# output {name}: {dtype} {_shape(shape)}\n" for name, (shape, dtype) in description.outputs.items()
+            ),
         )
     )
     if as_json:
         emit({"path": str(path), "inputs": description.inputs, "outputs": description.outputs})
         return
-    for spec in description.inputs:
-        click.echo(f"input {spec.name}: shape {list(spec.shape)}, {spec.dtype}")
+    for name, (shape, dtype) in description.inputs.items():
+        click.echo(f"input {name}: {dtype} {_shape(shape)}")
     click.echo(f"wrote {path}; next: edgekit build --target {target}")
 
 
-def _input(spec: "TensorSpec") -> str:
+def _input(name: str, spec: "OpenSpec") -> str:
     """The table of one input; an open dimension is written as 1 and said."""
-    is_image = len(spec.shape) == 4  # noqa: PLR2004 - (N, H, W, C)
-    open_dimensions = [position for position, size in enumerate(spec.shape) if size < 1 and position > 0]
+    shape, dtype = spec
+    is_image = len(shape) == 4  # noqa: PLR2004 - (N, H, W, C)
+    is_open = [position for position, size in enumerate(shape) if size is None and position > 0]
+    note = f"  # open in the model, choose: dimension {', '.join(map(str, is_open))}" if is_open else ""
     return INPUT.format(
-        name=spec.name if spec.name.replace("-", "").replace("_", "").isalnum() else f'"{spec.name}"',
-        shape=[max(size, 1) for size in spec.shape],
-        open=f"  # dimension {open_dimensions} is open in the model: choose its size" if open_dimensions else "",
-        dtype=spec.dtype,
-        height=spec.shape[1] if is_image else 96,
-        width=spec.shape[2] if is_image else 96,
+        name=name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name),
+        shape=[size or 1 for size in shape],
+        open=note,
+        dtype=dtype,
+        height=(shape[1] if is_image else None) or 96,
+        width=(shape[2] if is_image else None) or 96,
     )
+
+
+def _shape(shape: "tuple[int | None, ...]") -> str:
+    return "[" + ", ".join("?" if size is None else str(size) for size in shape) + "]"

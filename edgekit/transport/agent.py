@@ -46,7 +46,7 @@ root=$1 digest=$2 python=$3
 case $root in '~') root=$HOME ;; '~/'*) root=$HOME/${root#'~/'} ;; /*) ;; *) root=$HOME/$root ;; esac
 if [ -z "$python" ]; then
   python=python3
-  if [ -x "$root/runtime/bin/python" ]; then python=$root/runtime/bin/python; fi
+  if [ -x "$root/runtime/current/bin/python" ]; then python=$root/runtime/current/bin/python; fi
 fi
 agent=no
 if [ -f "$root/agent/$digest.pyz" ]; then agent=yes; fi
@@ -100,15 +100,17 @@ class RemoteAgent:
     """Absolute path of edgekit's folder there."""
 
 
-def prepare_agent(connection: Connection) -> RemoteAgent:
+def prepare_agent(connection: Connection, *, python: str | None = None) -> RemoteAgent:
     """Find an interpreter on the device and have the agent there; one round trip when it is there already.
+
+    ``python``: this interpreter; default: the device table's, else that of ``device setup``, else python3.
 
     Raises:
         DeviceFaultError: no Python, one that is too old, or the agent cannot be written.
         TransportError: the connection was lost, or the device does not answer.
     """
     agent, table = build_agent(), connection.device.table
-    done = connection.run(["sh", "-c", PROBE, "sh", table.root, agent.digest, table.python or ""])
+    done = connection.run(["sh", "-c", PROBE, "sh", table.root, agent.digest, python or table.python or ""])
     facts = _facts(done)
     name = connection.device.name
     if not {"root", "python", "version", "agent"} <= facts.keys():

@@ -1,0 +1,159 @@
+"""What a build knows, as the manifest says it. Pure."""
+
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+from pathlib import PurePosixPath
+
+from edgekit.artifact import (
+    AuditEntry,
+    CalibrationEntry,
+    EvaluationEntry,
+    FindingEntry,
+    Manifest,
+    Quantization,
+    Source,
+    TensorEntry,
+)
+from edgekit.audit import Audit
+from edgekit.evaluate import Evaluation
+from edgekit.plan import BuildPlan
+from edgekit_converters.structure import Structure
+from edgekit_converters.types import Finding, FloatModel, QuantizedModel, TensorSpec
+
+RUNTIMES = ("ai-edge-litert", "numpy")
+"""What shapes the bytes beside the tools that the converters name."""
+
+
+def make_manifest(
+    plan: BuildPlan,
+    *,
+    source_sha256: str,
+    float_model: FloatModel,
+    quantized: QuantizedModel,
+    audit: Audit,
+    labels: tuple[str, ...] | None,
+    ranges: Mapping[str, tuple[float, float] | None],
+    calibration: CalibrationEntry | None,
+    evaluation: EvaluationEntry | None,
+    findings: tuple[Finding, ...],
+) -> Manifest:
+    """The manifest without its files, which ``write_artifact`` adds."""
+    return Manifest(
+        schema_version=1,
+        name=plan.name,
+        target=plan.target.name,
+        precision=plan.precision,
+        io=plan.io,
+        delegate=plan.target.delegate,
+        files={},
+        source=Source(
+            name=PurePosixPath(plan.source.as_posix()).name,
+            format=float_model.source_format,
+            sha256=source_sha256,
+            route=float_model.route,
+        ),
+        tools=_tools(float_model, quantized),
+        inputs=tuple(_tensor(plan, spec, ranges) for spec in quantized.inputs),
+        outputs=tuple(_tensor(plan, spec, {}) for spec in quantized.outputs),
+        labels=labels,
+        calibration=calibration,
+        audit=audit_entry(audit.structure),
+        evaluation=evaluation,
+        findings=tuple(finding_entry(finding) for finding in findings),
+    )
+
+
+def input_ranges(
+    plan: BuildPlan, float_model: FloatModel, spans: Mapping[str, tuple[float, float]]
+) -> dict[str, tuple[float, float] | None]:
+    """Input name -> the declared range, else the one the calibration data has, else None."""
+    found = {}
+    for spec in float_model.inputs:
+        declared = plan.inputs[spec.name].range if spec.name in plan.inputs else None
+        found[spec.name] = declared or spans.get(spec.name)
+    return found
+
+
+def build_findings(
+    plan: BuildPlan, quantized: QuantizedModel, labels: tuple[str, ...] | None, *, has_samples: bool
+) -> Iterator[Finding]:
+    """What the build itself has to say."""
+    if not has_samples:
+        yield Finding(
+            name="golden-random",
+            severity="info",
+            message="Without calibration data the golden vectors are seeded random inputs.",
+            fix="Give --calibration DATA; real samples test a device where it matters.",
+        )
+    if plan.evaluation is None:
+        yield Finding(
+            name="accuracy-not-measured",
+            severity="info",
+            message="Nobody knows what this file loses against its source.",
+            fix="Give --evaluate DATA with held-out labelled samples, and a budget with --max-drop.",
+        )
+    sizes = {spec.shape[-1] for spec in quantized.outputs if spec.shape}
+    if labels is not None and len(labels) not in sizes:
+        yield Finding(
+            name="labels-do-not-fit",
+            severity="warning",
+            message=f"There are {len(labels)} labels; the outputs have {', '.join(map(str, sorted(sizes)))} elements.",
+            fix="Give one label a line in the order of the output.",
+        )
+
+
+def calibration_entry(sha256: str, samples: int) -> CalibrationEntry:
+    """A calibration as the manifest says it."""
+    return CalibrationEntry(sha256=sha256, samples=samples, method="min-max")
+
+
+def evaluation_entry(evaluation: Evaluation, sha256: str, max_drop: str | None) -> EvaluationEntry:
+    """An evaluation as the manifest says it."""
+    return EvaluationEntry(
+        metric=evaluation.metric,
+        samples=evaluation.samples,
+        sha256=sha256,
+        source=evaluation.source,
+        model=evaluation.model,
+        drop=evaluation.drop,
+        drop_interval=evaluation.drop_interval,
+        level=evaluation.level,
+        max_drop=max_drop,
+    )
+
+
+def audit_entry(structure: Structure) -> AuditEntry:
+    """A structure as the manifest says it."""
+    return AuditEntry(
+        ops=structure.builtin_counts,
+        custom_ops=structure.custom_counts,
+        tensor_dtypes=structure.dtype_counts,
+        weights=structure.weight_granularity,
+        macs=structure.macs,
+        model_bytes=structure.size_bytes,
+    )
+
+
+def finding_entry(finding: Finding) -> FindingEntry:
+    """A finding as the manifest says it."""
+    return FindingEntry(name=finding.name, severity=finding.severity, message=finding.message, fix=finding.fix)
+
+
+def _tensor(plan: BuildPlan, spec: TensorSpec, ranges: Mapping[str, tuple[float, float] | None]) -> TensorEntry:
+    table = plan.inputs.get(spec.name)
+    quantization = None
+    if spec.scale is not None and spec.zero_point is not None:
+        quantization = Quantization(scale=spec.scale, zero_point=spec.zero_point)
+    return TensorEntry(
+        name=spec.name,
+        shape=spec.shape,
+        dtype=spec.dtype,
+        quantization=quantization,
+        range=ranges.get(spec.name),
+        preprocessing=table.preprocessing if table else None,
+    )
+
+
+def _tools(float_model: FloatModel, quantized: QuantizedModel) -> dict[str, str]:
+    ours = {name: metadata.version(name) for name in ("edgekit", *RUNTIMES)}
+    return dict(sorted({**ours, **float_model.tools, **quantized.tools}.items()))

@@ -1,0 +1,106 @@
+"""One prediction on this machine, preprocessing included, by the same code that runs on the device."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgekit.agent.runtime import Model, ModelRefused, dequantize
+from edgekit.artifact import read_artifact
+from edgekit.audit import read
+from edgekit.errors import DataError, ModelError
+from edgekit_converters.errors import ConverterError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What the model said about one sample."""
+
+    outputs: "dict[str, Array]"
+    """Output name -> real values, float32, with the batch."""
+    labels: tuple[str, ...] | None
+    """Class names in the order of the output; None where there are none."""
+
+
+def predict(path: Path, sample: Path) -> Prediction:
+    """Run an artifact (verified first) or a bare .tflite on one image, .npy or .npz.
+
+    Raises:
+        ModelError, IntegrityError: the model cannot be read or run, or was changed.
+        DataError: the sample cannot be read or does not fit the model.
+    """
+    artifact = read_artifact(path) if path.is_dir() else None
+    model_path = artifact.model if artifact else path
+    model = _open(model_path)
+    names = [tensor.name for tensor in model.inputs]
+    arrays = read_sample(sample, names)
+    specs = {entry.name: entry.preprocessing for entry in artifact.manifest.inputs} if artifact else {}
+    prepared = {tensor.name: _prepare(specs.get(tensor.name), arrays[tensor.name], tensor) for tensor in model.inputs}
+    try:
+        found = model.run(prepared)
+    except ModelRefused as err:
+        raise ModelError(f"{model_path} does not run: {err}.", hint="`edgekit inspect` shows what is in it.") from err
+    outputs = {tensor.name: dequantize(found[tensor.name], tensor) for tensor in model.outputs}
+    return Prediction(outputs=outputs, labels=artifact.manifest.labels if artifact else None)
+
+
+def read_sample(path: Path, names: list[str]) -> "dict[str, Array]":
+    """Arrays by input name from an image, an .npy (one input) or an .npz; raises DataError."""
+    import numpy as np
+
+    from edgekit_converters.images import read_image
+
+    if not path.is_file():
+        raise DataError(f"{path} is no file.", hint="Give an image, a .npy or a .npz.")
+    try:
+        if path.suffix.lower() == ".npz":
+            with np.load(path, allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
+        elif path.suffix.lower() == ".npy":
+            arrays = {names[0]: np.load(path, allow_pickle=False)}
+        else:
+            arrays = {names[0]: read_image(path)}
+    except ConverterError as err:
+        raise DataError(err.message, hint=err.hint) from err
+    except (OSError, ValueError, EOFError) as err:
+        raise DataError(f"{path} cannot be read: {err}.", hint="Save it again with np.save or np.savez.") from err
+    if len(names) == 1 and set(arrays) == {"x"}:
+        arrays = {names[0]: arrays["x"]}
+    missing = [name for name in names if name not in arrays]
+    if missing:
+        raise DataError(
+            f"{path} has {', '.join(arrays) or 'nothing'}; the model also takes {', '.join(missing)}.",
+            hint=f"Give an .npz with an array per input: {', '.join(names)}.",
+        )
+    return arrays
+
+
+def _open(path: Path) -> Model:
+    try:
+        data = path.read_bytes()
+    except OSError as err:
+        raise ModelError(f"{path} cannot be read: {err.strerror}.", hint="Check the path.") from err
+    read(data, what=str(path))
+    try:
+        return Model(data)
+    except ModelRefused as err:
+        reason = " ".join(str(err).split())
+        raise ModelError(f"{path} does not run here: {reason}", hint="`edgekit inspect` shows what is in it.") from err
+
+
+def _prepare(preprocessing: Any, array: "Array", tensor: Any) -> "Array":
+    import msgspec
+
+    from edgekit.agent.preprocess import prepare
+
+    try:
+        return prepare(None if preprocessing is None else msgspec.to_builtins(preprocessing), array, tensor)
+    except ValueError as err:
+        raise DataError(
+            f"The sample does not fit the input {tensor.name}: {err}.",
+            hint=f"The model takes {tensor.dtype} {list(tensor.shape)}; `edgekit inspect` shows its inputs.",
+        ) from err
