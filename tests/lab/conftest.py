@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from edgekit.provision import setup
+from edgekit.transport import connect
 from tests.lab.arm64 import Arm64, arm64
 from tests.lab.machine import LabUnavailable
 from tests.lab.tier1 import Sshd, tier1
@@ -40,6 +42,21 @@ def bare_arm64_device(_arm64: Arm64, monkeypatch: pytest.MonkeyPatch, tmp_path: 
     """The tier 2 device as it comes, set up like ``sshd``; edgekit's folder may or may not be there."""
     _enter(_arm64.ssh_config, monkeypatch, tmp_path)
     return _arm64
+
+
+@pytest.fixture(scope="session")
+def _runtime_on_arm64(_arm64: Arm64) -> None:
+    """The runtime that `edgekit device setup` installs."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("EDGEKIT_SSH_CONFIG", str(_arm64.ssh_config))
+        with connect(_arm64.device()) as connection:
+            setup(connection)
+
+
+@pytest.fixture
+def arm64_device(bare_arm64_device: Arm64, _runtime_on_arm64: None) -> Arm64:
+    """The tier 2 device with a TFLite runtime in edgekit's default folder there."""
+    return bare_arm64_device
 
 
 def _enter(ssh_config: Path, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
