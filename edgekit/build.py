@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Arrays = Mapping[str, np.ndarray[Any, Any]]
 
 LOGS = Path("build/logs")
-"""Where a framework's output is kept when it failed."""
+"""Where a framework's output is kept when it failed; below the project's folder."""
 
 OpenSpec = tuple[tuple[int | None, ...], str]
 """Shape with open dimensions as None, and dtype."""
@@ -112,7 +112,7 @@ def convert(plan: BuildPlan, progress: Progress) -> FloatModel:
             plan.source,
             batch=plan.batch,
             input_shapes={name: table.shape for name, table in plan.inputs.items() if table.shape is not None},
-            log_folder=LOGS,
+            log_folder=plan.directory / LOGS,
             max_memory_mib=plan.max_memory_mib,
             on_event=progress,
         )

@@ -159,7 +159,8 @@ def _load_keras(path: Path, source_format: str) -> Loaded:
         )
     names = _unique([tensor.name for tensor in model.inputs])
     output_names, flatten = _output_names(model)
-    structure = model.input
+    # A Sequential that was loaded has no ``input`` before it is called; it has one input by nature.
+    structure = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
     return Loaded(
         inputs={name: _spec(tensor) for name, tensor in zip(names, model.inputs, strict=True)},
         outputs={name: _spec(tensor) for name, tensor in zip(output_names, model.outputs, strict=True)},

@@ -1,0 +1,46 @@
+"""``edgekit demo``: the first five minutes."""
+
+from pathlib import Path
+
+import click
+
+from edgekit.cli.options import common, console, emit, output, print_findings, progress
+
+
+@click.command()
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default="edgekit-demo",
+    show_default=True,
+    help="Where everything is made; the device's files too.",
+)
+@common
+def command(folder: Path, *, as_json: bool, verbose: bool) -> None:  # noqa: ARG001 - verbose acts in its callback
+    """Train a small network on real digits, build it for a Raspberry Pi 4, deploy it to this machine, measure it.
+
+    Needs the [keras] extra: pip install "edgekit[keras]".
+    """
+    from edgekit.cli.build import bar_progress
+    from edgekit.cli.build import render as render_artifact
+    from edgekit.cli.deploy import print_deployment
+    from edgekit.demo import demo
+    from edgekit.report import document, print_report
+
+    err = console()
+    with progress() as bar:
+        found = demo(folder, say=lambda step: err.print(step, style="bold"), progress=bar_progress(bar))
+    if as_json:
+        report = document(found.report)
+        emit({"folder": str(folder), "artifact": found.artifact, "deployment": found.deployment, "report": report})
+        return
+    render_artifact(found.artifact)
+    print_deployment(found.deployment)
+    print_findings(found.deployment.findings)
+    print_report(found.report, output())
+    print_findings(found.report.findings)
+    click.echo(f"\nEverything is in {folder}/. Next, on a board of your own:")
+    click.echo(f"  cd {folder} && edgekit deploy --device pi@ADDRESS && edgekit bench {NEXT} --device pi@ADDRESS")
+
+
+NEXT = "build/digits-rpi4-int8"
