@@ -9,7 +9,6 @@ runs in a fresh process, as in `edgekit build`, from a stored and from a compres
 from __future__ import annotations
 
 import argparse
-import json
 import pickle
 import re
 import subprocess
@@ -19,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.build_speed import cases_folder
+from benchmarks.harness import Row, finish, model, parser
 
 COUNTS = (100, 1_000, 10_000)
 GROWTH = 0.05
@@ -41,7 +40,7 @@ def prepare(folder: Path) -> None:
     from edgekit.project import Project
     from edgekit.target import load_target
 
-    source = cases_folder() / "models" / "keras_h5" / "ic_resnet8.h5"
+    source = model("keras_h5/ic_resnet8.h5")
     options = BuildOptions(model=source, precision="int8", calibration="samples.npz")
     planned = plan(Project(), load_target("rpi4"), options, folder)
     (folder / "prepared").write_bytes(pickle.dumps((planned, convert(planned, silent))))
@@ -53,7 +52,7 @@ def calibrate_here(folder: Path) -> None:
 
     planned, float_model = pickle.loads((folder / "prepared").read_bytes())
     calibrated = calibrate(planned, float_model, silent)
-    print(calibrated.entry.samples, peak_rss_bytes())
+    print(calibrated.seen.count, peak_rss_bytes())
 
 
 def measure(folder: Path, form: str, count: int) -> int:
@@ -69,26 +68,28 @@ def measure(folder: Path, form: str, count: int) -> int:
 
 def main() -> int:
     """Exit status 1 when the peak grows."""
-    parser = argparse.ArgumentParser(prog="calibration_memory", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--json", type=Path, metavar="FILE")
-    parser.add_argument("--calibrate-here", type=Path, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    arguments = parser(__doc__)
+    arguments.add_argument("--calibrate-here", type=Path, help=argparse.SUPPRESS)
+    options = arguments.parse_args()
     if options.calibrate_here:
         calibrate_here(options.calibrate_here)
         return 0
-    peaks: dict[str, dict[int, int]] = {}
     with tempfile.TemporaryDirectory() as name:
         prepare(Path(name))
-        for form in FORMS:
-            peaks[form] = {count: measure(Path(name), form, count) for count in COUNTS}
-    growths = {form: max(found.values()) / min(found.values()) - 1 for form, found in peaks.items()}
-    for form, found in peaks.items():
-        line = ", ".join(f"{count:,} samples {peak / 2**20:.1f} MiB" for count, peak in found.items())
-        verdict = "flat" if growths[form] <= GROWTH else "NOT flat"
-        print(f"calibration from a {form} .npz: {line}: {verdict} ({growths[form]:.1%}, to reach {GROWTH:.0%})")
-    if options.json:
-        options.json.write_text(json.dumps(peaks, indent=1), encoding="utf-8")
-    return 0 if max(growths.values()) <= GROWTH else 1
+        peaks = {form: {count: measure(Path(name), form, count) for count in COUNTS} for form in FORMS}
+    return finish([row(form, found) for form, found in peaks.items()], peaks, options.json)
+
+
+def row(form: str, peaks: dict[int, int]) -> Row:
+    """``peaks``: samples -> bytes."""
+    growth = max(peaks.values()) / min(peaks.values()) - 1
+    each = ", ".join(f"{count:,}: {peak / 2**20:.1f} MiB" for count, peak in peaks.items())
+    return Row(
+        what=f"calibration from a {form} .npz, peak RSS by samples",
+        measured=f"{growth:.1%} ({each})",
+        to_reach=f"<= {GROWTH:.0%}",
+        ok=growth <= GROWTH,
+    )
 
 
 if __name__ == "__main__":

@@ -56,7 +56,8 @@ def run_sampled(command: Sequence[str | Path], cwd: Path) -> int:
     """Run to the end; the largest sum of PSS over the tree, in bytes, sampled every 20 ms.
 
     PSS counts a page shared by n processes as 1/n in each: the sum over a tree is the memory it really takes, where a
-    sum of RSS would count the libraries of a parent and its child twice. Raises CommandFailedError.
+    sum of RSS would count the libraries of a parent and its child twice. Another process on the machine that uses
+    the same libraries takes its share too, so nothing else should run. Raises CommandFailedError.
     """
     peak = 0
     with _running(command, cwd, {}) as process:

@@ -18,6 +18,8 @@ from benchmarks.harness import ROOT, Row, print_rows, say
 
 BENCHMARKS = {
     "help-time": "benchmarks.help_time",
+    "build-speed": "benchmarks.build_speed",
+    "calibration-memory": "benchmarks.calibration_memory",
     "agent-overhead": "benchmarks.agent_overhead",
     "litert-benchmark": "benchmarks.against_litert_benchmark",
     "interval-coverage": "benchmarks.interval_coverage",

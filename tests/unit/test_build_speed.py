@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.build_speed import ratio
-from benchmarks.process_tree import CommandFailedError, Life, read_lives, run_sampled, run_timed, working
+from benchmarks.build_speed import Case, Runs, rows
+from benchmarks.process_tree import CommandFailedError, Life, Timed, read_lives, run_sampled, run_timed, working
 
 pytestmark = pytest.mark.unit
 
@@ -58,11 +58,15 @@ def test_an_interpreter_that_may_not_write_bytecode_may_here(tmp_path: Path, mon
     assert os.environ["PYTHONDONTWRITEBYTECODE"] == "1"
 
 
-def test_ratio_is_the_median_of_the_pairs() -> None:
-    found = ratio([1.0, 2.0, 3.0, 40.0, 1.0], [2.0, 4.0, 6.0, 10.0, 2.0])
-    assert found.value == 0.5
-    assert found.low == 0.5
-    assert found.high == 4.0
+def test_each_limit_of_a_model_is_a_row() -> None:
+    fast, slow = (Timed(wall_s=seconds, work_s=seconds) for seconds in (1.0, 2.0))
+    edgekit = Runs(timed=(fast, fast, slow), peak_bytes=100, file_bytes=1)
+    peer = Runs(timed=(slow, slow, slow), peak_bytes=99, file_bytes=1)
+    case = Case(path=Path("m.keras"), samples=Path("x.npz"), wall_ratio=0.7)
+    wall, work, memory = rows("m", case, edgekit, peer)
+    assert (wall.ok, work.ok, memory.ok) == (True, False, False)
+    assert wall.measured == "0.50 (75 %: 0.50 to 1.00), 1.00 s against 2.00 s"
+    assert work.to_reach == "<= 0.35"
 
 
 def test_the_clock_of_the_processes_is_the_benchmark_s(tmp_path: Path) -> None:
