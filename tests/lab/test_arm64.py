@@ -1,7 +1,11 @@
 """The arm64 userland: the agent runs there, and `device setup` gives it a runtime."""
 
+import json
+
 import pytest
 
+from edgekit.cli import cli
+from edgekit.cli.failures import guarded
 from edgekit.errors import DeviceFaultError
 from edgekit.provision import setup
 from edgekit.transport import connect
@@ -30,6 +34,12 @@ def test_setup_installs_a_runtime_that_imports_and_changes_nothing_the_second_ti
         again = setup(connection)
     assert not again.changed
     assert (again.name, again.version) == (info["runtime"]["name"], info["runtime"]["version"])
+
+
+def test_the_command_says_what_is_there(arm64_device: Arm64, capsys: pytest.CaptureFixture[str]) -> None:
+    assert guarded(cli, ["device", "setup", "arm64", "--json"]) == 0
+    runtime = json.loads(capsys.readouterr().out)["runtime"]
+    assert (runtime["name"], runtime["changed"]) == ("ai-edge-litert", False)
 
 
 def test_setup_says_when_there_is_no_space(arm64_device: Arm64) -> None:
