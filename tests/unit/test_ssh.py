@@ -1,7 +1,6 @@
 """Canary: the corners of paramiko that edgekit leans on. A failure here says what moved."""
 
 import inspect
-
 from typing import Any
 
 import paramiko
