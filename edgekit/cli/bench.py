@@ -27,7 +27,7 @@ def _mask(_context: click.Context, _parameter: click.Parameter, value: str | Non
 
 
 @click.command(name="bench")
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", required=False, type=click.Path(path_type=Path))
 @option("--device", default="local", show_default=True, help="A name in device_configs/, user@host, or local.")
 @option(
     "--num-runs",
@@ -51,16 +51,29 @@ def _mask(_context: click.Context, _parameter: click.Parameter, value: str | Non
 @option("--governor", help="CPU governor for the time of the run, such as performance; put back afterwards.")
 @option("--allow-invalid", is_flag=True, help="Exit 0 although clocks or throttling moved.")
 @common
-def command(*, model: Path, device: str, allow_invalid: bool, as_json: bool, verbose: bool, **settings: Any) -> None:  # noqa: ARG001
-    """Measure latency and memory of MODEL, an artifact's folder or a .tflite, on a device."""
+def command(
+    *,
+    model: Path | None,
+    device: str,
+    allow_invalid: bool,
+    as_json: bool,
+    verbose: bool,  # noqa: ARG001 - acts in its callback
+    **settings: Any,
+) -> None:
+    """Measure latency and memory of MODEL on a device.
+
+    MODEL is an artifact's folder or a .tflite; it defaults to the artifact below build/ for the device's target.
+    """
     from edgekit.bench import BenchOptions, bench, require_valid
+    from edgekit.cli.deploy import BUILD, find_artifact
     from edgekit.report import document, print_report
     from edgekit.transport import connect, find_device
 
-    options = BenchOptions(**settings)
-    with connect(find_device(device)) as connection, progress() as bar:
+    options, resolved = BenchOptions(**settings), find_device(device)
+    subject = model if model is not None else find_artifact(BUILD, resolved.table.target, command="bench")
+    with connect(resolved) as connection, progress() as bar:
         task = bar.add_task(f"benchmark on {device}", total=options.processes * len(options.num_threads))
-        report = bench(model, connection, options, on_progress=lambda done, _total: bar.update(task, completed=done))
+        report = bench(subject, connection, options, on_progress=lambda done, _total: bar.update(task, completed=done))
     facts = document(report)
     if as_json and (report.valid or allow_invalid):
         emit(facts)

@@ -66,7 +66,7 @@ def command(
     print_findings(deployment.findings)
 
 
-def find_artifact(folder: Path, target: str | None) -> "Artifact":
+def find_artifact(folder: Path, target: str | None, *, command: str = "deploy") -> "Artifact":
     """The only artifact below ``folder`` (for ``target``, where one is given); which one is said on stderr.
 
     Raises ArtifactError when there is none, or several.
@@ -83,11 +83,11 @@ def find_artifact(folder: Path, target: str | None) -> "Artifact":
             f"There is no artifact{purpose} in {folder}{': ' + names if names else ''}."
             if not fitting
             else f"There are {len(fitting)} artifacts{purpose} in {folder}: {names}.",
-            hint="Name the one to deploy: edgekit deploy ARTIFACT --device NAME."
+            hint=f"Name the one to {command}: edgekit {command} ARTIFACT --device NAME."
             if found
             else f"Build one first: edgekit build --target {target or 'NAME'}.",
         )
-    console().print(f"Deploying {fitting[0].path}, the only artifact{purpose}.", markup=False)
+    console().print(f"Taking {fitting[0].path}, the only artifact{purpose}.", markup=False)
     return fitting[0]
 
 

@@ -88,6 +88,17 @@ def test_artifact_with_its_golden_inputs(model: Path, root: Path, tmp_path: Path
     assert cached == {report.model_sha256, *golden}
 
 
+def test_artifact_below_build_is_the_default(
+    model: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run(capsys, *ARGUMENTS)
+    assert (code, "There is no artifact in build" in err) == (1, True)
+    artifact = make_artifact(tmp_path / "build" / "kws", model.read_bytes())
+    code, out, _ = run(capsys, "--json", *ARGUMENTS)
+    assert (code, json.loads(out)["artifact_digest"]) == (0, artifact.digest)
+
+
 def test_changed_artifact_is_exit_code_8(
     model: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

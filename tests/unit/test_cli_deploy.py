@@ -67,7 +67,7 @@ def test_the_only_artifact_is_found_and_said(project: Path, artifacts: list[Arti
     artifacts[1].path.rename(project / "elsewhere")
     assert run("deploy", "--device", "local", "--json") == 0
     said = capsys.readouterr()
-    assert "Deploying build/v0, the only artifact." in said.err
+    assert "Taking build/v0, the only artifact." in said.err
     assert json.loads(said.out)["digest"] == artifacts[0].digest
     artifacts[0].path.rename(project / "elsewhere2")
     assert run("deploy", "--device", "local") == 1
