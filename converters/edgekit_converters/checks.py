@@ -75,6 +75,7 @@ class Checks:
         for name, values in sample.inputs.items():
             if values.dtype.kind == "f" and not np.isfinite(values).all():
                 self._not_finite.append(number)
+                constant = False
                 continue
             low, high = float(values.min()), float(values.max())
             constant = constant and low == high and values.size > 1

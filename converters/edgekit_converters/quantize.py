@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from edgekit_converters.bias_room import make_room
 from edgekit_converters.errors import QuantizationError
 from edgekit_converters.flatbuffer import add_signature, builtin_name, read, signature_specs, write
 from edgekit_converters.float16 import halve_weights
@@ -78,8 +79,10 @@ def _float16(model: FloatModel) -> Any:
 
 
 def _int8(model: FloatModel, io: IoDtype, ranges: Ranges, *, per_channel_fully_connected: bool) -> bytes:
+    parsed = read(model.tflite, what="the float model")
+    make_room(parsed, ranges)
     data = _run_quantizer(
-        model.tflite,
+        write(parsed),
         ranges=ranges,
         float_io=io != "int8",
         per_channel_fully_connected=per_channel_fully_connected,
@@ -112,13 +115,14 @@ def _run_quantizer(
     if ranges is not None:
         calibration = {name: {"min": np.float32(low), "max": np.float32(high)} for name, (low, high) in ranges.items()}
     try:
-        model = tfl_flatbuffer_utils.read_model(data)
-        parameters = params_generator.ParamsGenerator(model).generate_quantization_parameters(
-            recipe, calibration, enable_progress_bar=False
-        )
-        modifier = model_modifier.ModelModifier(model)
-        return bytes(modifier.modify_model(parameters, enable_progress_bar=False))
-    except (ValueError, RuntimeError, KeyError, IndexError, TypeError, AttributeError, NotImplementedError) as err:
+        # A number that does not fit its integer type would wrap around with only a warning.
+        with np.errstate(invalid="raise"):
+            model = tfl_flatbuffer_utils.read_model(data)
+            generator = params_generator.ParamsGenerator(model)
+            parameters = generator.generate_quantization_parameters(recipe, calibration, enable_progress_bar=False)
+            modifier = model_modifier.ModelModifier(model)
+            return bytes(modifier.modify_model(parameters, enable_progress_bar=False))
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as err:
         raise QuantizationError(
             f"ai-edge-quantizer cannot quantize this model: {str(err)[:300]}",
             hint="Build it with --precision float16 or float32; report the model if you need it quantized.",
