@@ -15,6 +15,44 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 """What holds the package ``edgekit``: the zipapp itself, or a folder."""
 
 
+class Child:
+    """A command that was started; it sees the end of its stdin only in ``finish``, or when we die.
+
+    A command that has much to import can do so at once and read stdin to its end before it begins.
+    """
+
+    def __init__(self, command: str, request: Request) -> None:
+        arguments = [sys.executable, "-B", "-m", "edgekit.agent", command]
+        paths = [ROOT] + [path for path in [os.environ.get("PYTHONPATH")] if path]
+        environment = dict(os.environ, PYTHONPATH=os.pathsep.join(paths))
+        self._command = command
+        self._process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+        try:
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")  # type: ignore[union-attr]
+            self._process.stdin.flush()  # type: ignore[union-attr]
+        except BrokenPipeError:
+            pass  # it died before it read anything: its exit status tells more
+
+    def finish(self, stdin: Optional[BinaryIO] = None, on_wait: Callable[[], None] = lambda: None) -> Result:
+        """The fields of its ``done`` event; see ``run_child``."""
+        self._close_stdin()
+        output = _collect(self._process.stdout, stdin, on_wait)
+        return _result(output, self._process.wait(), self._command)
+
+    def kill(self) -> None:
+        """End it if it still runs; can be called again."""
+        self._process.kill()
+        self._close_stdin()
+        self._process.wait()
+        self._process.stdout.close()  # type: ignore[union-attr]
+
+    def _close_stdin(self) -> None:
+        try:
+            self._process.stdin.close()  # type: ignore[union-attr]
+        except BrokenPipeError:
+            pass
+
+
 def run_child(
     command: str,
     request: Request,
@@ -27,27 +65,11 @@ def run_child(
     is raised. ``on_wait`` is called every ``HEARTBEAT_S``. AgentError: what the child answered, or the signal
     that killed it.
     """
-    arguments = [sys.executable, "-B", "-m", "edgekit.agent", command]
-    paths = [ROOT] + [path for path in [os.environ.get("PYTHONPATH")] if path]
-    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(paths))
-    process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
-    assert process.stdin is not None and process.stdout is not None  # noqa: PT018, S101 - for the type checker
+    child = Child(command, request)
     try:
-        _send(process.stdin, request)
-        output = _collect(process.stdout, stdin, on_wait)
-        return _result(output, process.wait(), command)
+        return child.finish(stdin, on_wait)
     finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
-
-
-def _send(pipe: Any, request: Request) -> None:
-    try:
-        with pipe:
-            pipe.write(json.dumps(request).encode() + b"\n")
-    except BrokenPipeError:
-        pass  # it died before it read anything: its exit status tells more
+        child.kill()
 
 
 def _collect(pipe: Any, stdin: Optional[BinaryIO], on_wait: Callable[[], None]) -> bytes:

@@ -4,10 +4,11 @@ import json
 import math
 import os
 import time
-from typing import TYPE_CHECKING, Any, BinaryIO, Callable, Dict, List, Mapping, Optional
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, BinaryIO, Callable, Dict, Iterator, List, Mapping, Optional
 
 from . import runtime
-from .child import run_child
+from .child import Child
 from .events import AgentError, Emit, Request, Result
 from .host import Host
 from .layout import MODEL, PATH
@@ -26,14 +27,18 @@ SHOWN = 8
 """Elements of an output that go into the report."""
 
 
-def self_test(request: Request, _stdin: BinaryIO, emit: Emit) -> Result:
+def self_test(request: Request, stdin: BinaryIO, emit: Emit) -> Result:
     """The ``self-test`` command: ``folder`` is an artifact's, ``delegate`` as in ``runtime.Model``.
+
+    It imports the runtime, the slowest part, and begins when stdin ends: it can be started before the folder is there.
 
     Returns ``passed``, ``runtime``, ``version``, ``delegate``, ``vectors`` (how many), ``kind`` (of the vectors)
     and ``outputs``: for each output the worst vector, see ``_compare``. Raises AgentError ``integrity`` for golden
     files that cannot be read; what the runtime raises is explained by ``__main__``.
     """
     folder, delegate = str(request["folder"]), str(request["delegate"])
+    runtime.find_runtime()
+    stdin.read()
     golden = _read_golden(folder)
     tolerance = golden["tolerance"].get(delegate) or golden["tolerance"].get("default") or {}
     model = runtime.Model(os.path.join(folder, MODEL), delegate)
@@ -58,14 +63,25 @@ def self_test(request: Request, _stdin: BinaryIO, emit: Emit) -> Result:
     }
 
 
-def check(folder: str, delegate: str, host: Host) -> Result:
-    """Run the self-test of a version in a child process; returns its report.
+@contextmanager
+def prepared(folder: str, delegate: str) -> Iterator[Child]:
+    """A child process that gets ready for the self-test of ``folder``; it ends with the block."""
+    child = Child("self-test", {"folder": folder, "delegate": delegate})
+    try:
+        yield child
+    finally:
+        child.kill()
+
+
+def check(child: Child, delegate: str, host: Host) -> Result:
+    """The self-test of the folder ``child`` was prepared for, which is whole now; returns its report.
 
     Raises AgentError ``self-test`` when the device is outside the tolerance, crashes or does not finish (the report
     is in the details), ``device`` where there is no runtime.
     """
+    started = time.monotonic()
     try:
-        report = run_child("self-test", {"folder": folder, "delegate": delegate}, host.stdin, _watchdog(host))
+        report = child.finish(host.stdin, _watchdog(host))
     except AgentError as err:
         status = err.details.get("status")
         if status is None:
@@ -73,6 +89,7 @@ def check(folder: str, delegate: str, host: Host) -> Result:
         raise AgentError(
             "self-test", "The self-test crashed on delegate %s. %s" % (delegate, err.message), err.hint, err.details
         ) from err
+    report["seconds"] = time.monotonic() - started
     if not report["passed"]:
         bad = next(result for result in report["outputs"] if not result["passed"])
         raise AgentError(

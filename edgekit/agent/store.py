@@ -3,7 +3,6 @@
 import os
 import shutil
 import sys
-import time
 from typing import Any, BinaryIO, Dict, List, Optional, Tuple
 
 from . import staging
@@ -26,7 +25,7 @@ from .layout import (
     read_place,
     write_file,
 )
-from .selftest import check
+from .selftest import check, prepared
 from .state import Activation, State, locked, read_hooks, read_state, write_state
 
 LIBRARY = os.path.join("lib", "edgekit.pyz")
@@ -80,17 +79,19 @@ def deploy(request: Request, stdin: BinaryIO, emit: Emit) -> Result:
     files = read_entries(request["files"])
     if not SHA256.match(digest) or files.get(MANIFEST, Entry("", 0)).sha256 != digest:
         raise AgentError("integrity", "The digest is not the manifest's.", "Build the artifact again.")
+    delegate = str(request["delegate"])
     if request["dry_run"]:
         return _rehearse(place, digest, files, host)
     with explained(place):
         os.makedirs(place.versions, exist_ok=True)
-        with locked(place, host) as lock:
+        with locked(place, host) as lock, prepared(place.version(digest), delegate) as child:
             undone = undo(place)
             before = read_current(place)
             received = staging.fetch(place, digest, files, host)
-            report = _test(place, digest, str(request["delegate"]), host)
+            host.emit("self-test", delegate=delegate)
+            report = check(child, delegate, host)
             hooks, state = read_hooks(request["hooks"]), read_state(place)
-            history = _appended(state.history, Activation(digest, str(request["delegate"])))
+            history = _appended(state.history, Activation(digest, delegate))
             _install_library(place)
             if before == digest and not received:
                 write_state(place, State(history=history, hooks=hooks, pending=None))
@@ -124,10 +125,12 @@ def rollback(request: Request, stdin: BinaryIO, emit: Emit) -> Result:
                 "Version %s cannot come back: %s was changed on the device." % (target.digest[:12], ", ".join(damage)),
                 "Deploy that artifact again; it repairs the files. The active version stays.",
             )
-        delegate = request.get("delegate") or target.delegate or _delegate(place, target.digest)
-        report = _test(place, target.digest, str(delegate), host)
+        delegate = str(request.get("delegate") or target.delegate or _delegate(place, target.digest))
+        host.emit("self-test", delegate=delegate)
+        with prepared(place.version(target.digest), delegate) as child:
+            report = check(child, delegate, host)
         hooks = state.hooks if request.get("hooks") is None else read_hooks(request["hooks"])
-        history = (*state.history[:-2], Activation(target.digest, str(delegate)))
+        history = (*state.history[:-2], Activation(target.digest, delegate))
         activate(place, history, hooks, host, lock)
         return _result(place, before, report, undone)
 
@@ -156,13 +159,6 @@ def _rehearse(place: Place, digest: str, files: Dict[str, Entry], host: Host) ->
 
 def _result(place: Place, before: Optional[str], report: Optional[Result], undone: Optional[str]) -> Result:
     return {"previous": before, "active": read_current(place), "self_test": report, "undone": undone}
-
-
-def _test(place: Place, digest: str, delegate: str, host: Host) -> Result:
-    host.emit("self-test", delegate=delegate)
-    started = time.monotonic()
-    report = check(place.version(digest), delegate, host)
-    return dict(report, seconds=time.monotonic() - started)
 
 
 def _appended(history: Tuple[Activation, ...], new: Activation) -> Tuple[Activation, ...]:

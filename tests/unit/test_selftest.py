@@ -1,5 +1,6 @@
 """The self-test's verdict: steps, relative errors, classes, and golden files that are none."""
 
+import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -87,7 +88,7 @@ def artifact(tmp_path: Path, cases: Path) -> Artifact:
 
 def run(artifact: Artifact, delegate: str = "xnnpack") -> dict[str, Any]:
     request = {"folder": str(artifact.path), "delegate": delegate}
-    return self_test(request, None, lambda _event, **_fields: None)  # type: ignore[arg-type]
+    return self_test(request, io.BytesIO(), lambda _event, **_fields: None)
 
 
 @pytest.mark.parametrize("delegate", ["xnnpack", "none"])
