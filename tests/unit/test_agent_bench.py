@@ -128,7 +128,11 @@ def test_host_gone_ends_the_run(model: Path, tmp_path: Path) -> None:
 def test_sigterm_ends_the_run_and_its_child(model: Path, tmp_path: Path) -> None:
     with agent("bench") as process:
         start_long_run(process, model, tmp_path)
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        children: list[str] = []
+        while not any(b"bench-process" in Path(f"/proc/{number}/cmdline").read_bytes() for number in children):
+            time.sleep(0.05)
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        time.sleep(0.3)  # until it measures
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 143
         assert all(not Path(f"/proc/{number}").exists() for number in children)
