@@ -23,6 +23,7 @@ BENCHMARKS = {
     "agent-overhead": "benchmarks.agent_overhead",
     "litert-benchmark": "benchmarks.against_litert_benchmark",
     "interval-coverage": "benchmarks.interval_coverage",
+    "deploy-speed": "benchmarks.deploy_speed",
 }
 """Name -> module, in the order they run."""
 
