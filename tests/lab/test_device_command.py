@@ -22,7 +22,16 @@ def stranger(sshd: Sshd, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Ssh
     config = tmp_path / "config"
     config.write_text(f"Host *\n  UserKnownHostsFile none\nInclude {sshd.ssh_config}\n")
     monkeypatch.setenv("EDGEKIT_SSH_CONFIG", str(config))
-    arguments = ["--host", sshd.host, "--user", "root", "--root", str(sshd.root), "--python", sys.executable]
+    arguments = [
+        "--host",
+        sshd.host,
+        "--user",
+        "root",
+        "--root",
+        str(sshd.storage / "empty"),
+        "--python",
+        sys.executable,
+    ]
     assert guarded(cli, ["device", "add", "board", *arguments]) == 0
     return sshd
 
