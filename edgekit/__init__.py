@@ -1,6 +1,7 @@
 """edgekit: from a trained model to a working, measured, signed deployment on a small device.
 
-The names below are the public API; each is imported when it is first used, so that ``import edgekit`` stays light.
+The names below are the public API, each imported when it is first used: ``import edgekit`` stays light. The verbs
+carry their object, since ``edgekit.build`` and its like are modules.
 """
 
 from importlib import import_module
@@ -8,46 +9,57 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edgekit.artifact import Artifact, read_artifact
-    from edgekit.audit import audit
-    from edgekit.bench import BenchmarkReport, bench
-    from edgekit.build import build
-    from edgekit.deploy import Deployment, deploy, rollback
+    from edgekit.audit import audit as audit_model
+    from edgekit.bench import BenchmarkReport, BenchOptions
+    from edgekit.bench import bench as benchmark
+    from edgekit.build import build as build_artifact
+    from edgekit.deploy import Deployment
+    from edgekit.deploy import deploy as deploy_artifact
+    from edgekit.deploy import rollback as roll_back
     from edgekit.device import Device, list_devices, resolve_device
     from edgekit.errors import EdgekitError
-    from edgekit.evaluate import evaluate
-    from edgekit.plan import BuildOptions, BuildPlan, plan
+    from edgekit.evaluate import evaluate as evaluate_models
+    from edgekit.inspection import inspect as inspect_model
+    from edgekit.plan import BuildOptions, BuildPlan
+    from edgekit.plan import plan as plan_build
+    from edgekit.predict import predict as predict_sample
     from edgekit.project import Project, load_project
     from edgekit.target import Target, list_targets, load_target
     from edgekit.transport import connect
 
-_MODULES = {
-    "Artifact": "artifact",
-    "BenchmarkReport": "bench",
-    "BuildOptions": "plan",
-    "BuildPlan": "plan",
-    "Deployment": "deploy",
-    "Device": "device",
-    "EdgekitError": "errors",
-    "Project": "project",
-    "Target": "target",
-    "audit": "audit",
-    "bench": "bench",
-    "build": "build",
-    "connect": "transport",
-    "deploy": "deploy",
-    "evaluate": "evaluate",
-    "list_devices": "device",
-    "list_targets": "target",
-    "load_project": "project",
-    "load_target": "target",
-    "plan": "plan",
-    "read_artifact": "artifact",
-    "resolve_device": "device",
-    "rollback": "deploy",
+_NAMES = {
+    "Artifact": "artifact.Artifact",
+    "BenchOptions": "bench.BenchOptions",
+    "BenchmarkReport": "bench.BenchmarkReport",
+    "BuildOptions": "plan.BuildOptions",
+    "BuildPlan": "plan.BuildPlan",
+    "Deployment": "deploy.Deployment",
+    "Device": "device.Device",
+    "EdgekitError": "errors.EdgekitError",
+    "Project": "project.Project",
+    "Target": "target.Target",
+    "audit_model": "audit.audit",
+    "benchmark": "bench.bench",
+    "build_artifact": "build.build",
+    "connect": "transport.connect",
+    "deploy_artifact": "deploy.deploy",
+    "evaluate_models": "evaluate.evaluate",
+    "inspect_model": "inspection.inspect",
+    "list_devices": "device.list_devices",
+    "list_targets": "target.list_targets",
+    "load_project": "project.load_project",
+    "load_target": "target.load_target",
+    "plan_build": "plan.plan",
+    "predict_sample": "predict.predict",
+    "read_artifact": "artifact.read_artifact",
+    "resolve_device": "device.resolve_device",
+    "roll_back": "deploy.rollback",
 }
+"""Public name -> where it is."""
 
 __all__ = [
     "Artifact",
+    "BenchOptions",
     "BenchmarkReport",
     "BuildOptions",
     "BuildPlan",
@@ -56,26 +68,29 @@ __all__ = [
     "EdgekitError",
     "Project",
     "Target",
-    "audit",
-    "bench",
-    "build",
+    "audit_model",
+    "benchmark",
+    "build_artifact",
     "connect",
-    "deploy",
-    "evaluate",
+    "deploy_artifact",
+    "evaluate_models",
+    "inspect_model",
     "list_devices",
     "list_targets",
     "load_project",
     "load_target",
-    "plan",
+    "plan_build",
+    "predict_sample",
     "read_artifact",
     "resolve_device",
-    "rollback",
+    "roll_back",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return getattr(import_module(f"edgekit.{_MODULES[name]}"), name)
+    if name in _NAMES:
+        module, attribute = _NAMES[name].split(".")
+        return getattr(import_module(f"edgekit.{module}"), attribute)
     raise AttributeError(f"module 'edgekit' has no attribute {name!r}")
 
 

@@ -29,21 +29,21 @@ RelativePath = Annotated[
 ]
 
 
-class FileEntry(Document, kw_only=True):
+class FileEntry(Document, frozen=True, kw_only=True):
     """One file of the artifact."""
 
     sha256: Sha256
     bytes: Annotated[int, msgspec.Meta(ge=0)]
 
 
-class Quantization(Document, kw_only=True):
+class Quantization(Document, frozen=True, kw_only=True):
     """real = (quantized - zero_point) * scale, as in the TFLite quantization specification."""
 
     scale: float
     zero_point: int
 
 
-class TensorEntry(Document, kw_only=True):
+class TensorEntry(Document, frozen=True, kw_only=True):
     """An input or output of model.tflite."""
 
     name: str
@@ -57,7 +57,7 @@ class TensorEntry(Document, kw_only=True):
     """What the application's data goes through before it is quantized; None where it is used as it is."""
 
 
-class Source(Document, kw_only=True):
+class Source(Document, frozen=True, kw_only=True):
     """The model it was made from."""
 
     name: str
@@ -68,7 +68,7 @@ class Source(Document, kw_only=True):
     """How it was converted."""
 
 
-class FindingEntry(Document, kw_only=True):
+class FindingEntry(Document, frozen=True, kw_only=True):
     """Something a user should know about this artifact."""
 
     name: str
@@ -77,7 +77,7 @@ class FindingEntry(Document, kw_only=True):
     fix: str
 
 
-class CalibrationEntry(Document, kw_only=True):
+class CalibrationEntry(Document, frozen=True, kw_only=True):
     """The representative dataset the ranges come from."""
 
     sha256: Sha256
@@ -86,7 +86,7 @@ class CalibrationEntry(Document, kw_only=True):
     method: Literal["min-max"]
 
 
-class AuditEntry(Document, kw_only=True):
+class AuditEntry(Document, frozen=True, kw_only=True):
     """What was found in model.tflite."""
 
     ops: dict[str, int]
@@ -101,7 +101,7 @@ class AuditEntry(Document, kw_only=True):
     model_bytes: int
 
 
-class EvaluationEntry(Document, kw_only=True):
+class EvaluationEntry(Document, frozen=True, kw_only=True):
     """Accuracy on held-out data, on the machine that built it."""
 
     metric: str
@@ -119,7 +119,7 @@ class EvaluationEntry(Document, kw_only=True):
     max_drop: str | None
 
 
-class Manifest(Document, kw_only=True):
+class Manifest(Document, frozen=True, kw_only=True):
     """``manifest.json``."""
 
     schema_version: Literal[1]
@@ -145,7 +145,7 @@ class Manifest(Document, kw_only=True):
     findings: tuple[FindingEntry, ...] = ()
 
 
-class Tolerance(Document, kw_only=True):
+class Tolerance(Document, frozen=True, kw_only=True):
     """How far a device may be from the golden outputs."""
 
     max_steps: Annotated[int, msgspec.Meta(ge=0)] | None = None
@@ -156,14 +156,14 @@ class Tolerance(Document, kw_only=True):
     """The largest element must be the same, where the expected one leads by more than the tolerance."""
 
 
-class Vector(Document, kw_only=True):
+class Vector(Document, frozen=True, kw_only=True):
     """One golden vector: raw little-endian tensors, in the model's own dtype, C order."""
 
     inputs: dict[str, RelativePath]
     outputs: dict[str, RelativePath]
 
 
-class Golden(Document, kw_only=True):
+class Golden(Document, frozen=True, kw_only=True):
     """``golden/golden.json``."""
 
     schema_version: Literal[1]
@@ -175,7 +175,7 @@ class Golden(Document, kw_only=True):
     """Delegate (or ``default``) -> tolerance."""
 
 
-class Artifact(Document, kw_only=True):
+class Artifact(Document, frozen=True, kw_only=True):
     """A verified artifact on this machine."""
 
     path: Path

@@ -16,7 +16,7 @@ DEVICE_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
 LOCAL = "local"
 
 
-class DeviceTable(Document, kw_only=True):
+class DeviceTable(Document, frozen=True, kw_only=True):
     """One ``[device.NAME]`` table."""
 
     target: str | None = None
@@ -37,7 +37,7 @@ class DeviceTable(Document, kw_only=True):
     """Delegate instead of the profile's, such as a path to ``libedgetpu.so.1``."""
 
 
-class Device(Document, kw_only=True):
+class Device(Document, frozen=True, kw_only=True):
     """A device, resolved: what a transport needs to reach it."""
 
     name: str
@@ -53,7 +53,7 @@ class Device(Document, kw_only=True):
         return self.table.host or self.name
 
 
-class Inventory(Document, kw_only=True):
+class Inventory(Document, frozen=True, kw_only=True):
     """One file of ``device_configs/``."""
 
     device: dict[str, DeviceTable]

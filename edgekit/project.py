@@ -15,7 +15,7 @@ Fraction = Annotated[str, msgspec.Meta(pattern=r"^\d+(\.\d+)?(pt|%)$")]
 """``1pt`` (percentage points) or ``1%`` (of the value); a bare number is refused."""
 
 
-class Preprocessing(Document, kw_only=True):
+class Preprocessing(Document, frozen=True, kw_only=True):
     """From what the application has to what the model takes: resize, color, (x * scale - mean) / std, layout, dtype.
 
     The same code applies it in calibration, evaluation, ``edgekit run`` and on the device
@@ -38,7 +38,7 @@ class Preprocessing(Document, kw_only=True):
     """dtype of the source model's input."""
 
 
-class Input(Document, kw_only=True):
+class Input(Document, frozen=True, kw_only=True):
     """One input of the source model."""
 
     shape: tuple[PositiveInt, ...] | None = None
@@ -49,7 +49,7 @@ class Input(Document, kw_only=True):
     preprocessing: Preprocessing | None = None
 
 
-class Model(Document, kw_only=True):
+class Model(Document, frozen=True, kw_only=True):
     """The source model."""
 
     path: str
@@ -59,7 +59,7 @@ class Model(Document, kw_only=True):
     """A text file, one label a line, in the order of the output."""
 
 
-class Build(Document, kw_only=True):
+class Build(Document, frozen=True, kw_only=True):
     """Defaults of ``edgekit build``."""
 
     target: str | None = None
@@ -67,7 +67,7 @@ class Build(Document, kw_only=True):
     io: IoName | None = None
 
 
-class Calibration(Document, kw_only=True):
+class Calibration(Document, frozen=True, kw_only=True):
     """The representative dataset."""
 
     data: str
@@ -75,7 +75,7 @@ class Calibration(Document, kw_only=True):
     """Use at most this many samples; None is all."""
 
 
-class Evaluation(Document, kw_only=True):
+class Evaluation(Document, frozen=True, kw_only=True):
     """Held-out labelled data and the budget."""
 
     data: str
@@ -83,7 +83,7 @@ class Evaluation(Document, kw_only=True):
     max_drop: Fraction | None = None
 
 
-class Deploy(Document, kw_only=True):
+class Deploy(Document, frozen=True, kw_only=True):
     """The application's side of a deployment; commands run by ``sh -c`` on the device."""
 
     name: ModelName | None = None
@@ -97,7 +97,7 @@ class Deploy(Document, kw_only=True):
     """Versions kept on the device, the active one and its predecessor included."""
 
 
-class Project(Document, kw_only=True):
+class Project(Document, frozen=True, kw_only=True):
     """What ``edgekit.toml`` says; paths are relative to its folder."""
 
     name: ModelName | None = None

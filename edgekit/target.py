@@ -18,7 +18,7 @@ PrecisionName = Literal["float32", "float16", "dynamic", "int8"]
 IoName = Literal["int8", "uint8", "float32"]
 
 
-class Cpu(Document, kw_only=True):
+class Cpu(Document, frozen=True, kw_only=True):
     """The cores that run what no accelerator takes."""
 
     architecture: Literal["aarch64", "armv7l", "x86_64", "cortex-m"]
@@ -30,7 +30,7 @@ class Cpu(Document, kw_only=True):
     source: Url
 
 
-class Memory(Document, kw_only=True):
+class Memory(Document, frozen=True, kw_only=True):
     """What holds the model and its activations."""
 
     ram_mib: tuple[PositiveInt, ...] = ()
@@ -40,7 +40,7 @@ class Memory(Document, kw_only=True):
     source: Url | None = None
 
 
-class Accelerator(Document, kw_only=True):
+class Accelerator(Document, frozen=True, kw_only=True):
     """Something that can take ops from the CPU's plain kernels, in the order of preference."""
 
     name: Name
@@ -52,7 +52,7 @@ class Accelerator(Document, kw_only=True):
     source: Url
 
 
-class QuantizationRules(Document, kw_only=True):
+class QuantizationRules(Document, frozen=True, kw_only=True):
     """What the target's runtime and delegates really take."""
 
     precisions: tuple[PrecisionName, ...]
@@ -63,7 +63,7 @@ class QuantizationRules(Document, kw_only=True):
     source: Url | None = None
 
 
-class Runtime(Document, kw_only=True):
+class Runtime(Document, frozen=True, kw_only=True):
     """What executes the .tflite on the target."""
 
     kind: Literal["tflite", "tflm", "tensorrt"]
@@ -75,7 +75,7 @@ class Runtime(Document, kw_only=True):
     source: Url
 
 
-class Support(Document, kw_only=True):
+class Support(Document, frozen=True, kw_only=True):
     """What edgekit can do for this target today."""
 
     build: Literal["ready", "planned"]
@@ -83,7 +83,7 @@ class Support(Document, kw_only=True):
     """What is not there yet, as a sentence for the user."""
 
 
-class Target(Document, kw_only=True):
+class Target(Document, frozen=True, kw_only=True):
     """A board or accelerator, as ``edgekit target show`` prints it."""
 
     schema_version: Literal[1]

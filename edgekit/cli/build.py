@@ -29,7 +29,7 @@ IO_DTYPES = ("int8", "uint8", "float32")
 @option("--output", type=click.Path(path_type=Path), help="The artifact's own folder.")
 @option("--max-memory", type=click.IntRange(min=256), metavar="MIB", help="Memory limit of the conversion.")
 @common
-def command(  # noqa: PLR0917 - click hands every option over by name
+def command(
     model: Path | None,
     target: str | None,
     precision: str | None,

@@ -1,6 +1,8 @@
 """The audit on real files: it finds what is in them, and what was promised and is not."""
 
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -83,17 +85,13 @@ def test_an_op_that_the_target_does_not_have(cases: Path) -> None:
 
 
 def test_a_model_that_crashes_the_runtime_is_a_finding(cases: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from edgekit.agent import child
+    popen = subprocess.Popen
 
-    # the real child process, told to run something that dies of a real signal
-    monkeypatch.setattr(child.sys, "executable", "/bin/sh")
-    monkeypatch.setattr(child, "ROOT", "/")
+    def dying(_arguments: list[str], **settings: Any) -> "subprocess.Popen[bytes]":
+        return popen(["/bin/sh", "-c", "kill -SEGV $$"], **settings)
 
-    def popen(_arguments: list[str], **settings: object) -> object:
-        return original(["/bin/sh", "-c", "kill -SEGV $$"], **settings)
-
-    original = child.subprocess.Popen
-    monkeypatch.setattr(child.subprocess, "Popen", popen)
+    # a real process that dies of a real signal, in place of the one that loads the model
+    monkeypatch.setattr(subprocess, "Popen", dying)
     with pytest.raises(AuditError, match="SIGSEGV"):
         audit((cases / "models/tflite_ref/kws_int8.tflite").read_bytes(), precision="int8", io="int8", target=RPI4)
 

@@ -4,6 +4,7 @@ import inspect
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -32,8 +33,14 @@ def test_every_public_name_resolves_and_is_documented() -> None:
         assert inspect.getdoc(value), f"edgekit.{name} has no docstring"
 
 
+def test_no_public_name_is_hidden_by_a_module() -> None:
+    folder = Path(edgekit.__file__).parent
+    modules = {path.stem for path in folder.glob("*.py")} | {path.name for path in folder.iterdir() if path.is_dir()}
+    assert not modules & set(edgekit.__all__), "importing the module would replace the name"
+
+
 def test_type_checkers_and_run_time_agree_on_the_names() -> None:
-    assert sorted(edgekit.__all__) == sorted(edgekit._MODULES)
+    assert sorted(edgekit.__all__) == sorted(edgekit._NAMES)
     with pytest.raises(AttributeError, match="nonsense"):
         _ = edgekit.nonsense
 
