@@ -95,7 +95,7 @@ def time_deploy(artifact: Artifact, device: Device) -> float:
 
 
 def time_command(artifact: Artifact, folder: Path) -> float:
-    command = [SCRIPTS / "edgekit", "deploy", artifact.path, "--device", "lab"]
+    command = [str(SCRIPTS / "edgekit"), "deploy", str(artifact.path), "--device", "lab"]
     started = time.monotonic()
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
     return time.monotonic() - started

@@ -9,7 +9,6 @@ is undone. When both die (power), the next command does the same. There is one w
 import os
 import signal
 import subprocess
-import tempfile
 import time
 from contextlib import contextmanager
 from typing import Dict, Iterator, Optional, Tuple
@@ -167,6 +166,8 @@ def _run(
     Output goes to a file, so that a service which the command leaves behind does not keep us waiting. With
     ``host`` None nobody is asked and nobody can interrupt.
     """
+    import tempfile  # only where an application has commands: it takes a while to load
+
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
             ["/bin/sh", "-c", command],

@@ -33,6 +33,10 @@ class Child:
         except BrokenPipeError:
             pass  # it died before it read anything: its exit status tells more
 
+    def begin(self) -> None:
+        """End its stdin."""
+        self._close_stdin()
+
     def finish(self, stdin: Optional[BinaryIO] = None, on_wait: Callable[[], None] = lambda: None) -> Result:
         """The fields of its ``done`` event; see ``run_child``."""
         self._close_stdin()

@@ -14,7 +14,6 @@ import os
 import re
 import stat
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional
 
 from .events import AgentError, Request
@@ -44,8 +43,7 @@ class Entry(NamedTuple):
     bytes: int
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """One model on the device."""
 
     root: str
@@ -139,7 +137,7 @@ def point(place: Place, digest: Optional[str]) -> None:
             os.unlink(link)
         os.symlink(os.path.join("versions", digest), link)
         os.replace(link, place.current)
-    fsync_folder(place.folder)
+    fsync(place.folder)
 
 
 def is_intact(path: str, entry: Entry) -> bool:
@@ -193,11 +191,11 @@ def write_file(path: str, data: bytes) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     os.replace(part, path)
-    fsync_folder(os.path.dirname(path))
+    fsync(os.path.dirname(path))
 
 
-def fsync_folder(path: str) -> None:
-    """Names created, renamed and removed in a folder reach the disk."""
+def fsync(path: str) -> None:
+    """The bytes of a file, or the names in a folder, are on the disk when this returns."""
     number = os.open(path, os.O_RDONLY)
     try:
         os.fsync(number)

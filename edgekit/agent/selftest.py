@@ -73,13 +73,17 @@ def prepared(folder: str, delegate: str) -> Iterator[Child]:
         child.kill()
 
 
-def check(child: Child, delegate: str, host: Host) -> Result:
+def check(child: Child, delegate: str, host: Host, meanwhile: Callable[[], None] = lambda: None) -> Result:
     """The self-test of the folder ``child`` was prepared for, which is whole now; returns its report.
+
+    ``meanwhile`` is called once while it runs.
 
     Raises AgentError ``self-test`` when the device is outside the tolerance, crashes or does not finish (the report
     is in the details), ``device`` where there is no runtime.
     """
     started = time.monotonic()
+    child.begin()
+    meanwhile()
     try:
         report = child.finish(host.stdin, _watchdog(host))
     except AgentError as err:

@@ -12,7 +12,7 @@ from typing import Dict, List, Tuple
 
 from .events import AgentError
 from .host import Host, HostGone
-from .layout import CHUNK, MANIFEST, Entry, Place, fsync_folder, is_intact, read_entries, read_manifest
+from .layout import CHUNK, MANIFEST, Entry, Place, fsync, is_intact, read_entries, read_manifest
 
 SPARE_BYTES = 2 * 1024 * 1024
 """What must stay free on the disk of the device."""
@@ -52,7 +52,7 @@ def find_offsets(place: Place, digest: str, wanted: Dict[str, int]) -> Dict[str,
 
 
 def fetch(place: Place, digest: str, files: Dict[str, Entry], host: Host) -> int:
-    """Make the version whole on the device; returns the payload bytes that were received.
+    """Make the version whole on the device, not yet flushed; returns the payload bytes that were received.
 
     Emits ``need`` with ``files`` ([{sha256, offset}]) and ``free_bytes``; the host answers with those bytes, one
     file after the other. Raises AgentError: ``integrity`` when what came is something else, ``device`` when the
@@ -129,13 +129,13 @@ def _receive(path: str, entry: Entry, offset: int, host: Host) -> None:
     with os.fdopen(number, "r+b", buffering=0) as stream:
         for chunk in iter(lambda: stream.read(CHUNK), b""):
             total.update(chunk)
-        left = entry.bytes - offset
-        while left:
-            chunk = host.read(min(left, CHUNK))
+        while offset < entry.bytes:
+            chunk = host.read(min(entry.bytes - offset, CHUNK))
             _write(number, chunk)
+            # the disk begins to write now, so that the flush before the switch has little left to wait for
+            os.posix_fadvise(number, offset, len(chunk), os.POSIX_FADV_DONTNEED)
             total.update(chunk)
-            left -= len(chunk)
-        os.fsync(number)
+            offset += len(chunk)
     if total.hexdigest() != entry.sha256:
         raise AgentError(
             "integrity",
@@ -162,16 +162,12 @@ def _put(place: Place, digest: str, files: Dict[str, Entry]) -> None:
             os.rename(os.path.join(stage, source), target)
         else:
             shutil.copyfile(os.path.join(stage, source), target)
-            _fsync_file(target)
     if os.path.lexists(version) and (os.path.islink(version) or not os.path.isdir(version)):
         os.unlink(version)
     os.makedirs(place.versions, exist_ok=True)
     if not os.path.isdir(version):
         _check_manifest(assembled, digest, files)
-        for folder, _, _ in os.walk(assembled):
-            fsync_folder(folder)
         os.rename(assembled, version)
-        fsync_folder(place.versions)
         return
     for path in files:
         _replace(assembled, version, path)
@@ -202,9 +198,12 @@ def _replace(assembled: str, version: str, path: str) -> None:
     if os.path.isdir(target) and not os.path.islink(target):
         shutil.rmtree(target)
     os.replace(os.path.join(assembled, path), target)
-    fsync_folder(os.path.dirname(target))
 
 
-def _fsync_file(path: str) -> None:
-    with open(path, "rb") as stream:
-        os.fsync(stream.fileno())
+def flush(place: Place, digest: str) -> None:
+    """The version is on the disk when this returns; needed before it becomes active, and not earlier."""
+    for folder, _, names in os.walk(place.version(digest)):
+        for name in names:
+            fsync(os.path.join(folder, name))
+        fsync(folder)
+    fsync(place.versions)

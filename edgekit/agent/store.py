@@ -89,7 +89,7 @@ def deploy(request: Request, stdin: BinaryIO, emit: Emit) -> Result:
             before = read_current(place)
             received = staging.fetch(place, digest, files, host)
             host.emit("self-test", delegate=delegate)
-            report = check(child, delegate, host)
+            report = check(child, delegate, host, lambda: staging.flush(place, digest))
             hooks, state = read_hooks(request["hooks"]), read_state(place)
             history = _appended(state.history, Activation(digest, delegate))
             _install_library(place)
