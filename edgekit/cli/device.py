@@ -215,78 +215,23 @@ def status_command(names: tuple[str, ...], *, as_json: bool, verbose: bool) -> N
 
     Exit code 5 when some of several devices cannot be asked, that of the error itself when it is the only one.
     """
+    from edgekit.cli.device_status import ask, describe, print_status
     from edgekit.device import list_devices
     from edgekit.errors import EdgekitError
     from edgekit.transport import find_device
 
     devices = [find_device(name) for name in names] or list(list_devices())
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        answers = list(pool.map(_ask, devices))
+        answers = list(pool.map(ask, devices))
     failed = [answer for answer in answers if isinstance(answer, EdgekitError)]
     if len(devices) == 1 and failed:
         raise failed[0]
     if as_json:
-        emit({"devices": [_described(*pair) for pair in zip(devices, answers, strict=True)]})
+        emit({"devices": [describe(*pair) for pair in zip(devices, answers, strict=True)]})
     else:
-        _print_status(devices, answers)
+        print_status(devices, answers)
     if failed:
         click.get_current_context().exit(5 if len(failed) < len(devices) else failed[0].exit_code)
-
-
-def _ask(device: "Device") -> "dict[str, Any] | Exception":
-    """What the agent says of the device and of its store, or the error."""
-    from edgekit.errors import EdgekitError
-    from edgekit.transport import connect
-    from edgekit.transport.agent import call, prepare_agent, result
-
-    try:
-        with connect(device) as connection:
-            agent = prepare_agent(connection)
-            info = result(call(agent, "info", {"root": agent.root}))
-            status = result(call(agent, "status", {"root": agent.root}))
-    except EdgekitError as err:
-        return err
-    return {"info": info, "status": status}
-
-
-def _described(device: "Device", answer: "dict[str, Any] | Exception") -> dict[str, Any]:
-    if isinstance(answer, Exception):
-        return {"name": device.name, "reachable": False, "error": _error(answer)}
-    without_event = {part: {k: v for k, v in value.items() if k != "event"} for part, value in answer.items()}
-    return {"name": device.name, "reachable": True, **without_event}
-
-
-def _error(err: Exception) -> dict[str, Any]:
-    return {"kind": type(err).__name__, "message": getattr(err, "message", str(err)), "hint": getattr(err, "hint", "")}
-
-
-def _print_status(devices: "list[Device]", answers: "list[dict[str, Any] | Exception]") -> None:
-    from rich.table import Table
-
-    table = Table("device", "board", "runtime", "free", "models", box=None, pad_edge=False)
-    for device, answer in zip(devices, answers, strict=True):
-        if isinstance(answer, Exception):
-            table.add_row(device.name, "[red]cannot be asked[/]", "", "", "")
-            continue
-        info, status = answer["info"], answer["status"]
-        runtime = info["runtime"]
-        table.add_row(
-            device.name,
-            info["board"] or info["cpu"] or info["architecture"],
-            f"{runtime['name']} {runtime['version']}" if runtime else "none: edgekit device setup",
-            f"{status['free_bytes'] / 1e9:.1f} GB",
-            "\n".join(_model(model) for model in status["models"]) or "-",
-        )
-    output().print(table)
-    for device, answer in zip(devices, answers, strict=True):
-        if isinstance(answer, Exception):
-            error = _error(answer)
-            console().print(f"[red]{device.name}[/]: {error['message']}\n  next: {error['hint']}")
-
-
-def _model(model: dict[str, Any]) -> str:
-    active = f"{model['active'][:12]} active" if model["active"] else "none active"
-    return f"{model['name']}: {active}{', DAMAGED' if model['damaged'] else ''}"
 
 
 def _scan(name: str) -> "tuple[Hop, HostKey, list[HostKey]]":

@@ -1,0 +1,64 @@
+"""What `edgekit device status` asks of a device and how it is shown."""
+
+from typing import TYPE_CHECKING, Any
+
+from edgekit.cli.options import console, output
+
+if TYPE_CHECKING:
+    from edgekit.device import Device
+
+
+def ask(device: "Device") -> "dict[str, Any] | Exception":
+    """What the agent says of the device and of its store, or the error."""
+    from edgekit.errors import EdgekitError
+    from edgekit.transport import connect
+    from edgekit.transport.agent import call, prepare_agent, result
+
+    try:
+        with connect(device) as connection:
+            agent = prepare_agent(connection)
+            info = result(call(agent, "info", {"root": agent.root}))
+            status = result(call(agent, "status", {"root": agent.root}))
+    except EdgekitError as err:
+        return err
+    return {"info": info, "status": status}
+
+
+def describe(device: "Device", answer: "dict[str, Any] | Exception") -> dict[str, Any]:
+    if isinstance(answer, Exception):
+        return {"name": device.name, "reachable": False, "error": _error(answer)}
+    without_event = {part: {k: v for k, v in value.items() if k != "event"} for part, value in answer.items()}
+    return {"name": device.name, "reachable": True, **without_event}
+
+
+def _error(err: Exception) -> dict[str, Any]:
+    return {"kind": type(err).__name__, "message": getattr(err, "message", str(err)), "hint": getattr(err, "hint", "")}
+
+
+def print_status(devices: "list[Device]", answers: "list[dict[str, Any] | Exception]") -> None:
+    from rich.table import Table
+
+    table = Table("device", "board", "runtime", "free", "models", box=None, pad_edge=False)
+    for device, answer in zip(devices, answers, strict=True):
+        if isinstance(answer, Exception):
+            table.add_row(device.name, "[red]cannot be asked[/]", "", "", "")
+            continue
+        info, status = answer["info"], answer["status"]
+        runtime = info["runtime"]
+        table.add_row(
+            device.name,
+            info["board"] or info["cpu"] or info["architecture"],
+            f"{runtime['name']} {runtime['version']}" if runtime else "none: edgekit device setup",
+            f"{status['free_bytes'] / 1e9:.1f} GB",
+            "\n".join(_model(model) for model in status["models"]) or "-",
+        )
+    output().print(table)
+    for device, answer in zip(devices, answers, strict=True):
+        if isinstance(answer, Exception):
+            error = _error(answer)
+            console().print(f"[red]{device.name}[/]: {error['message']}\n  next: {error['hint']}")
+
+
+def _model(model: dict[str, Any]) -> str:
+    active = f"{model['active'][:12]} active" if model["active"] else "none active"
+    return f"{model['name']}: {active}{', DAMAGED' if model['damaged'] else ''}"
