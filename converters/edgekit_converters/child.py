@@ -206,7 +206,8 @@ def _keep_log(log: Path, log_folder: Path, path: Path) -> Path:
 
 
 def _died(path: Path, status: int, max_memory_mib: int | None, log: Path, *, out_of_memory: bool) -> ConversionError:
-    if out_of_memory or (max_memory_mib is not None and status in {-signal.SIGABRT, -signal.SIGSEGV}):
+    # Under a limit a library ends as it likes when an allocation fails: exit 1, abort, a null pointer.
+    if out_of_memory or (max_memory_mib is not None and status != -signal.SIGKILL):
         limit = f"the {max_memory_mib} MiB it was allowed" if max_memory_mib else "memory"
         return ConversionError(
             f"The process that converts {path} ran out of {limit}.",

@@ -25,20 +25,9 @@ def main(event_fd: int) -> int:
     with os.fdopen(event_fd, "w", encoding="utf-8") as events:
         try:
             answer = _serve(request, events)
-        except ConverterError as err:
-            traceback.print_exc()
-            answer = {"event": "error", "kind": type(err).__name__, "message": err.message, "hint": err.hint}
-        except MemoryError:
-            traceback.print_exc()
-            answer = {"event": "out-of-memory"}
         except Exception as err:  # noqa: BLE001 - a framework may raise anything; it ends here as an answer
             traceback.print_exc()
-            answer = {
-                "event": "error",
-                "kind": ConversionError.__name__,
-                "message": f"The framework failed: {type(err).__name__}: {str(err)[:300]}",
-                "hint": "The log holds its full output.",
-            }
+            answer = _explain(err)
         _send(events, answer)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -65,6 +54,19 @@ def _serve(request: dict[str, Any], events: TextIO) -> dict[str, Any]:
         "route": converted.route,
         "tools": loaded.tools,
         "findings": [dataclasses.asdict(finding) for finding in converted.findings],
+    }
+
+
+def _explain(err: Exception) -> dict[str, Any]:
+    if isinstance(err, MemoryError) or "Cannot allocate memory" in str(err) or "bad_alloc" in str(err):
+        return {"event": "out-of-memory"}
+    if isinstance(err, ConverterError):
+        return {"event": "error", "kind": type(err).__name__, "message": err.message, "hint": err.hint}
+    return {
+        "event": "error",
+        "kind": ConversionError.__name__,
+        "message": f"The framework failed: {type(err).__name__}: {str(err)[:300]}",
+        "hint": "The log holds its full output.",
     }
 
 

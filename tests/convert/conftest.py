@@ -1,0 +1,69 @@
+"""Models that Keras writes, each converted once a session."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgekit_converters.child import convert
+from edgekit_converters.types import FloatModel, QuantizedModel, TensorSpec
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="session")
+def keras_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("keras")
+    subprocess.run([sys.executable, str(HERE / "make_models.py"), str(folder)], check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def converted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], FloatModel]:
+    logs = tmp_path_factory.mktemp("logs")
+    return cache(lambda path: convert(path, log_folder=logs))
+
+
+def reference(command: str, model: Path, folder: Path, inputs: dict[str, Any], output: str) -> Path:
+    """Run keras_reference.py on ``inputs`` (name -> samples along the first axis)."""
+    np.savez(folder / "inputs.npz", **inputs)
+    arguments = [command, str(model), str(folder / "inputs.npz"), str(folder / output)]
+    subprocess.run([sys.executable, str(HERE / "keras_reference.py"), *arguments], check=True, capture_output=True)
+    return folder / output
+
+
+def run(model: FloatModel | QuantizedModel, inputs: dict[str, Any]) -> list[Any]:
+    """Outputs for every sample, real values in and out, in the order of the model's outputs."""
+    return run_bytes(model.tflite, model.inputs, model.outputs, inputs)
+
+
+def run_bytes(
+    tflite: bytes, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...], data: dict[str, Any]
+) -> list[Any]:
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=tflite)
+    interpreter.allocate_tensors()
+    runner = interpreter.get_signature_runner()
+    rows: list[list[Any]] = []
+    for number in range(len(data[inputs[0].name])):
+        arrays = {spec.name: _quantized(data[spec.name][number : number + 1], spec) for spec in inputs}
+        results = runner(**arrays)
+        rows.append([_real(results[spec.name], spec) for spec in outputs])
+    return [np.concatenate(column) for column in zip(*rows, strict=True)]
+
+
+def _quantized(values: Any, spec: TensorSpec) -> Any:
+    if spec.scale is None or spec.zero_point is None:
+        return values.astype(spec.dtype)
+    limits = np.iinfo(spec.dtype)
+    return np.clip(np.round(values / spec.scale) + spec.zero_point, limits.min, limits.max).astype(spec.dtype)
+
+
+def _real(values: Any, spec: TensorSpec) -> Any:
+    return values if spec.scale is None else (values.astype(np.float32) - spec.zero_point) * spec.scale
