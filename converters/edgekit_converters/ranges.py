@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from edgekit_converters.errors import ConversionError
+from edgekit_converters.quiet import without_notes
 from edgekit_converters.types import Ranges
 
 
@@ -57,13 +58,13 @@ def _prepare(float_model: bytes, num_threads: int) -> Any:
     from ai_edge_litert.interpreter import Interpreter
 
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), without_notes():
             # It warns that all tensors are kept, which is what is wanted here.
             warnings.filterwarnings("ignore", message=".*experimental_preserve_all_tensors", category=UserWarning)
             interpreter = Interpreter(
                 model_content=float_model, experimental_preserve_all_tensors=True, num_threads=num_threads
             )
-        interpreter.allocate_tensors()
+            interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as err:
         raise ConversionError(
             f"The float model does not load in the TFLite runtime: {str(err).strip()}",
