@@ -214,4 +214,3 @@ def _broken(name: str, message: str, fix: str) -> Finding:
 
 def _name(tensor: TensorInfo) -> str:
     return f"{tensor.name!r} ({tensor.dtype})"
-

@@ -50,12 +50,9 @@ def common(function: F) -> F:
 
 
 def _verbosity(_context: click.Context, _parameter: click.Parameter, value: bool) -> bool:
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.DEBUG if value else logging.WARNING,
-        format="%(name)s: %(message)s",
-        force=True,
-    )
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(name)s: %(message)s", force=True)
+    for name in ("edgekit", "edgekit_converters", "paramiko"):
+        logging.getLogger(name).setLevel(logging.DEBUG if value else logging.WARNING)
     if not value:
         # what it has to say reaches the user as our own error
         logging.getLogger("paramiko").setLevel(logging.CRITICAL)
@@ -66,7 +63,7 @@ def emit(value: Any) -> None:
     """Print a JSON document on stdout; ``schema_version`` comes first."""
     import msgspec
 
-    document = msgspec.to_builtins(value)
+    document = msgspec.to_builtins(value, enc_hook=str)  # paths
     click.echo(json.dumps({"schema_version": 1, **document}, indent=2))
 
 
