@@ -6,22 +6,19 @@ The route is a concrete function with a static batch that the converter freezes 
 ``flatbuffer.add_signature`` adds.
 """
 
-import json
 import re
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgekit_converters.errors import ConversionError, SourceError
+from edgekit_converters.keras_file import first_line, load_error, refuse_code
 from edgekit_converters.shapes import OpenShape, static_shapes
 from edgekit_converters.types import Finding
 
 NOT_NEEDED = ("jax", "sklearn", "scipy", "pandas", "torch", "matplotlib", "tensorboard")
 """What TensorFlow and Keras import only because it happens to be installed: 2 of 5 seconds, 180 of 730 MiB."""
-
-SAVE_AGAIN = "Save it again with model.save('model.keras'), or export a SavedModel with model.export('folder')."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +52,7 @@ def load(path: Path, source_format: str) -> Loaded:
     _import_tensorflow()
     if source_format == "saved-model":
         return _load_saved_model(path)
-    _refuse_lambda(path, source_format)
+    refuse_code(path, source_format)
     return _load_keras(path, source_format)
 
 
@@ -89,12 +86,12 @@ def _convert_by_fallback(loaded: Loaded, findings: list[Finding], cause: Excepti
     except Exception as err:
         _raise_if_unsupported(err)
         raise ConversionError(
-            f"TensorFlow could not convert the model: {_first_line(err)}", hint="The log holds its full output."
+            f"TensorFlow could not convert the model: {first_line(err)}", hint="The log holds its full output."
         ) from err
     said = Finding(
         name="converter-fallback",
         severity="warning",
-        message=f"Converted by the slower {route}, because a concrete function was refused: {_first_line(cause)}",
+        message=f"Converted by the slower {route}, because a concrete function was refused: {first_line(cause)}",
         fix="The file may hold shape arithmetic for a dynamic batch; report the model if the audit complains.",
     )
     return Converted(tflite=tflite, input_tensors={}, output_tensors={}, route=route, findings=[*findings, said])
@@ -114,7 +111,7 @@ def _raise_if_unsupported(err: Exception) -> None:
     text = str(err)
     ops = sorted(set(re.findall(r"'?(tf\.[A-Z]\w+)'? op", text)) | set(re.findall(r"(?:Flex|Custom) ops: (\w+)", text)))
     if ops or "not supported by the native TFLite runtime" in text:
-        names = ", ".join(ops) or _first_line(err)
+        names = ", ".join(ops) or first_line(err)
         raise ConversionError(
             f"The model uses operations that TensorFlow Lite does not have: {names}.",
             hint="Replace them by layers built from ordinary operations, or cut them off into pre- or postprocessing.",
@@ -151,7 +148,7 @@ def _load_keras(path: Path, source_format: str) -> Loaded:
     try:
         model = keras.models.load_model(path, custom_objects=custom, compile=False, safe_mode=True)
     except Exception as err:
-        raise _load_error(path, err) from err
+        raise load_error(path, err) from err
     if not getattr(model, "inputs", None):
         raise SourceError(
             f"The model in {path} was saved before it was built: its input shape is not known.",
@@ -197,7 +194,7 @@ def _load_saved_model(path: Path) -> Loaded:
     try:
         model = tf.saved_model.load(str(path))
     except Exception as err:
-        raise _load_error(path, err) from err
+        raise load_error(path, err) from err
     signatures = dict(model.signatures)
     if not signatures:
         raise SourceError(
@@ -251,60 +248,6 @@ def _open_spec(spec: Any) -> tuple[OpenShape, str]:
             hint="Save it with an input signature that has a shape.",
         )
     return tuple(spec.shape.as_list()), spec.dtype.name
-
-
-def _refuse_lambda(path: Path, source_format: str) -> None:
-    """A Lambda layer is Python code in the file; it never runs here, whatever Keras's own safe_mode covers."""
-    try:
-        config = _keras_config(path, source_format)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as err:
-        raise _load_error(path, err) from err
-    if _has_class(config, "Lambda"):
-        raise SourceError(
-            f"The model in {path} has a Lambda layer: Python code stored in the file, which edgekit never runs.",
-            hint="Replace it by layers such as Rescaling, or export a SavedModel with model.export('folder').",
-        )
-
-
-def _keras_config(path: Path, source_format: str) -> Any:
-    if source_format == "keras":
-        with zipfile.ZipFile(path) as archive:
-            return json.loads(archive.read("config.json"))
-    import h5py
-
-    with h5py.File(path, "r") as file:
-        config = file.attrs.get("model_config")
-    if config is None:
-        raise SourceError(
-            f"{path} holds weights without a network (model.save_weights wrote it).",
-            hint="Save the whole model with model.save('model.keras').",
-        )
-    return json.loads(config)
-
-
-def _has_class(config: Any, name: str) -> bool:
-    if isinstance(config, dict):
-        return config.get("class_name") == name or any(_has_class(value, name) for value in config.values())
-    return isinstance(config, list) and any(_has_class(value, name) for value in config)
-
-
-def _load_error(path: Path, err: Exception) -> SourceError:
-    text = str(err)
-    custom = re.search(r"(?:Unknown layer|Could not locate class|Unknown \w+): '?(\w+)'?|class '(\w+)'", text)
-    if "Could not locate" in text or "Unknown layer" in text:
-        name = next((group for group in custom.groups() if group), "") if custom else ""
-        return SourceError(
-            f"The model in {path} needs a class {name!r} of the program that made it.".replace(" ''", ""),
-            hint="Export a SavedModel there with model.export('folder'); it holds everything that is needed.",
-        )
-    if isinstance(err, (OSError, KeyError, zipfile.BadZipFile, json.JSONDecodeError)):
-        return SourceError(f"The model {path} is damaged: {_first_line(err)}", hint="Copy or save the model again.")
-    return SourceError(f"Keras could not read the model {path}: {_first_line(err)}", hint=SAVE_AGAIN)
-
-
-def _first_line(err: Exception) -> str:
-    lines = [line.strip() for line in str(err).splitlines() if line.strip()]
-    return (lines[0] if lines else type(err).__name__)[:300]
 
 
 def _unique(names: list[str]) -> list[str]:

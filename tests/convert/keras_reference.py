@@ -25,7 +25,8 @@ def main(command: str, path: str, inputs: str, output: str) -> None:
     arrays = [data[tensor.name] for tensor in model.inputs]
     if command == "predict":
         rows = [[array[i : i + 1] for array in arrays] for i in range(len(arrays[0]))]
-        results = [model(keras.tree.pack_sequence_as(model.input, row)) for row in rows]
+        structure = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
+        results = [model(keras.tree.pack_sequence_as(structure, row)) for row in rows]
         np.savez(output, *[np.concatenate(column) for column in zip(*map(keras.tree.flatten, results), strict=True)])
         return
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
