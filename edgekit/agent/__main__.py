@@ -1,4 +1,4 @@
-"""``python AGENT.pyz COMMAND``: read the request, run the command, print its events."""
+"""``python AGENT COMMAND``: read the request, run the command, print its events."""
 
 import io
 import signal

@@ -170,9 +170,10 @@ def _appended(history: Tuple[Activation, ...], new: Activation) -> Tuple[Activat
 def _install_library(place: Place) -> None:
     """Put this package where applications import it: ``PYTHONPATH=ROOT/lib/edgekit.pyz``."""
     path = os.path.join(place.root, LIBRARY)
-    if not os.path.isfile(PACKAGE):
+    packed = os.path.join(PACKAGE, "edgekit.pyz")
+    if not os.path.isfile(packed):
         return  # run from a source tree, whose users import it from there
-    with open(PACKAGE, "rb") as stream:
+    with open(packed, "rb") as stream:
         data = stream.read()
     if os.path.isfile(path) and os.path.getsize(path) == len(data):
         with open(path, "rb") as stream:

@@ -1,6 +1,7 @@
 """Calling an agent: what it may print, and what becomes of it here. Real processes through the local transport."""
 
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -64,13 +65,14 @@ def test_the_agent_is_packed_the_same_way_twice() -> None:
 def test_the_agent_is_sent_once_and_old_ones_go(connection: Connection) -> None:
     agent = prepare_agent(connection)
     folder = Path(agent.path).parent
-    assert Path(agent.path).read_bytes() == build_agent().data
+    assert (Path(agent.path) / "edgekit.pyz").read_bytes() == build_agent().data
+    assert list(Path(agent.path).glob("edgekit/agent/__pycache__/store.*.pyc"))
     sent = Path(agent.path).stat().st_mtime_ns
     assert prepare_agent(connection) == agent
     assert Path(agent.path).stat().st_mtime_ns == sent
     for number in range(6):
-        (folder / f"{number}.pyz").write_bytes(b"")
-    Path(agent.path).unlink()
+        (folder / f"{number}").mkdir()
+    shutil.rmtree(agent.path)
     prepare_agent(connection)
     assert Path(agent.path).exists()
     assert len(list(folder.iterdir())) == 4
