@@ -41,6 +41,8 @@ UsePAM no
 StrictModes no
 Subsystem sftp internal-sftp
 MaxStartups 100
+# a home of the device's own: neither the start-up files nor the ~/.edgekit of whoever runs this
+SetEnv HOME={folder}/home
 """
 
 SSH_CONFIG = """\
@@ -188,6 +190,7 @@ def tier1(folder: Path) -> Iterator[Sshd]:
     with ExitStack() as stack:
         net = stack.enter_context(namespace("sshd"))
         storage = stack.enter_context(small_disk(folder, DISK_MEBIBYTES))
+        (folder / "home").mkdir()
         make_key(folder / "hostkey")
         make_key(folder / "hostkey_ecdsa", kind="ecdsa")
         make_key(folder / "id")
