@@ -1,5 +1,7 @@
 """The host at the other end of stdin and stdout: its bytes, its silence, its end."""
 
+import contextlib
+import fcntl
 import select
 import time
 from typing import Any, BinaryIO
@@ -8,6 +10,10 @@ from .events import AgentError, Emit
 
 SILENCE_S = 15.0
 """A host that owes us bytes and sends none for so long is gone."""
+SET_PIPE_SIZE = 1031
+"""F_SETPIPE_SZ of Linux (fcntl(2)), which Python names since 3.10."""
+PIPE_BYTES = 1024 * 1024
+"""The default of 64 KiB makes sshd and us take turns, a switch of processes for every packet."""
 HEARTBEAT_S = 5.0
 """Longest time in which the host hears nothing while it waits for us."""
 
@@ -22,6 +28,8 @@ class Host:
     def __init__(self, stdin: BinaryIO, emit: Emit) -> None:
         self.stdin = stdin
         self._emit = emit
+        with contextlib.suppress(OSError, ValueError):  # no pipe, or the system's limit: then it stays as it is
+            fcntl.fcntl(stdin.fileno(), SET_PIPE_SIZE, PIPE_BYTES)
         self._said = time.monotonic()
 
     def emit(self, event: str, **fields: Any) -> None:
