@@ -185,7 +185,9 @@ def only_model(connection: Connection) -> str:
     names = [str(model["name"]) for model in result(call(agent, "status", {"root": agent.root}))["models"]]
     if len(names) != 1:
         raise DeviceFaultError(
-            f"{connection.device.name} has {len(names)} models{': ' + ', '.join(names) if names else ''}.",
+            f"{connection.device.name} has {len(names)} models: {', '.join(names)}."
+            if names
+            else f"There is no model on {connection.device.name}.",
             hint="Name the one with --name." if names else "Deploy one: edgekit deploy ARTIFACT --device NAME.",
         )
     return names[0]

@@ -1,7 +1,5 @@
 """``edgekit init MODEL``: a commented edgekit.toml with the inputs found by loading the model."""
 
-import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +17,7 @@ TEMPLATE = """\
 name = "{name}"
 
 [model]
-path = "{path}"            # {format}
+path = {path}  # {format}
 batch = 1                  # static batch of the converted model
 # labels = "labels.txt"    # one label a line, in the order of the output
 {outputs}
@@ -49,7 +47,7 @@ target = "{target}"        # edgekit target list
 
 INPUT = """
 [input.{name}]
-shape = {shape}{open}
+{shape}
 dtype = "{dtype}"
 # range = [0.0, 1.0]       # smallest and largest value the model is fed with
 # [input.{name}.preprocessing]   # from the application's data to the model's input, also on the device
@@ -67,6 +65,8 @@ dtype = "{dtype}"
 @common
 def command(model: Path, target: str, *, force: bool, as_json: bool, verbose: bool) -> None:  # noqa: ARG001
     """Write a commented edgekit.toml for MODEL."""
+    import tomlkit
+
     from edgekit.build import describe
     from edgekit.errors import ProjectError
     from edgekit.target import load_target
@@ -79,33 +79,37 @@ def command(model: Path, target: str, *, force: bool, as_json: bool, verbose: bo
     path.write_text(
         TEMPLATE.format(
             name=description.name,
-            path=model.as_posix(),
+            path=tomlkit.string(model.as_posix()).as_string(),
             format=description.source_format,
             target=target,
             inputs="".join(_input(name, spec) for name, spec in description.inputs.items()),
             outputs="".join(
                 f"# output {name}: {dtype} {_shape(shape)}\n" for name, (shape, dtype) in description.outputs.items()
             ),
-        )
+        ),
+        encoding="utf-8",
     )
     if as_json:
         emit({"path": str(path), "inputs": description.inputs, "outputs": description.outputs})
         return
     for name, (shape, dtype) in description.inputs.items():
         click.echo(f"input {name}: {dtype} {_shape(shape)}")
-    click.echo(f"wrote {path}; next: edgekit build --target {target}")
+    if any(None in shape[1:] for shape, _ in description.inputs.values()):
+        click.echo(f"wrote {path}; next: choose the sizes that the model leaves open there, then build")
+    else:
+        click.echo(f"wrote {path}; next: edgekit build --calibration DATA")
 
 
 def _input(name: str, spec: "OpenSpec") -> str:
-    """The table of one input; an open dimension is written as 1 and said."""
+    """The table of one input; where a dimension is open, the shape is a comment: nobody but the user knows it."""
+    import tomlkit
+
     shape, dtype = spec
     is_image = len(shape) == 4  # noqa: PLR2004 - (N, H, W, C)
-    is_open = [position for position, size in enumerate(shape) if size is None and position > 0]
-    note = f"  # open in the model, choose: dimension {', '.join(map(str, is_open))}" if is_open else ""
+    fixed = _shape((shape[0] or 1, *shape[1:]))
     return INPUT.format(
-        name=name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name),
-        shape=[size or 1 for size in shape],
-        open=note,
+        name=tomlkit.key(name).as_string(),
+        shape=f"# shape = {fixed}  # open in the model: a number for each ?" if "?" in fixed else f"shape = {fixed}",
         dtype=dtype,
         height=(shape[1] if is_image else None) or 96,
         width=(shape[2] if is_image else None) or 96,

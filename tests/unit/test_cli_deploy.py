@@ -105,5 +105,5 @@ def test_a_changed_artifact_never_leaves_this_machine(
 def test_rollback_without_models_says_what_to_do(project: Path, capsys: Captured) -> None:
     assert run("rollback", "--device", "local") == 1
     said = capsys.readouterr().err
-    assert "local has 0 models" in said
+    assert "There is no model on local" in said
     assert "edgekit deploy" in said
