@@ -11,6 +11,7 @@ from typing import Any
 
 from edgekit.agent.layout import NAME
 from edgekit.artifact import Artifact, FindingEntry
+from edgekit.device import LOCAL
 from edgekit.documents import Document, convert
 from edgekit.errors import ArtifactError, DeviceConfigError, DeviceFaultError
 from edgekit.project import Deploy
@@ -212,21 +213,21 @@ def check_target(artifact: Artifact, device: str, target: Target | None) -> tupl
     manifest = artifact.manifest
     if target is not None and target.name == manifest.target:
         return ()
-    known = f"a {target.name}" if target is not None else "of no stated target"
+    known = f"the target of {device} is {target.name}" if target is not None else f"{device} states no target"
     if target is not None and (manifest.delegate not in PLAIN_DELEGATES or target.runtime.kind != "tflite"):
         raise ArtifactError(
-            f"{artifact.path} was built for {manifest.target} (delegate {manifest.delegate}); {device} is {known}.",
+            f"{artifact.path} was built for {manifest.target} (delegate {manifest.delegate}); {known}.",
             hint=f"Build it for the device: edgekit build --target {target.name}.",
         )
     return (
         FindingEntry(
             name="other-target",
             severity="info",
-            message=f"Built for {manifest.target}; {device} is {known}. "
+            message=f"Built for {manifest.target}; {known}. "
             + ("A plain CPU model: " if manifest.delegate in PLAIN_DELEGATES else f"It needs {manifest.delegate}: ")
             + "the self-test on the device decides.",
-            fix=f"To say what the device is, set `target` in its table; or build for it: "
-            f"edgekit build --target {target.name if target is not None else 'NAME'}.",
+            fix=("Build for it: " if device == LOCAL else "Set `target` in the device's table, or build for it: ")
+            + f"edgekit build --target {target.name if target is not None else 'NAME'}.",
         ),
     )
 

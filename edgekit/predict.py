@@ -50,26 +50,12 @@ def predict(path: Path, sample: Path) -> Prediction:
 
 def read_sample(path: Path, names: list[str]) -> "dict[str, Array]":
     """Arrays by input name from an image, an .npy (one input) or an .npz; raises DataError."""
-    import numpy as np
-
-    from edgekit_converters.images import read_image
-
     if not path.is_file():
         raise DataError(f"{path} is no file.", hint="Give an image, a .npy or a .npz.")
     try:
-        if path.suffix.lower() == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in archive.files}
-        elif path.suffix.lower() == ".npy":
-            arrays = {names[0]: np.load(path, allow_pickle=False)}
-        else:
-            arrays = {names[0]: read_image(path)}
+        arrays = _read_arrays(path, names)
     except ConverterError as err:
         raise DataError(err.message, hint=err.hint) from err
-    except (OSError, ValueError, EOFError) as err:
-        raise DataError(f"{path} cannot be read: {err}.", hint="Save it again with np.save or np.savez.") from err
-    if len(names) == 1 and set(arrays) == {"x"}:
-        arrays = {names[0]: arrays["x"]}
     missing = [name for name in names if name not in arrays]
     if missing:
         raise DataError(
@@ -77,6 +63,26 @@ def read_sample(path: Path, names: list[str]) -> "dict[str, Array]":
             hint=f"Give an .npz with an array per input: {', '.join(names)}.",
         )
     return arrays
+
+
+def _read_arrays(path: Path, names: list[str]) -> "dict[str, Array]":
+    from edgekit_converters.images import read_image
+    from edgekit_converters.npy import npz_names, open_member, open_npy, open_npz, read_array
+
+    if path.suffix.lower() == ".npz":
+        arrays = {}
+        with open_npz(path) as archive:
+            present = npz_names(archive)
+            # an only array called x is the only input, as in calibration data
+            keys = {names[0]: "x"} if len(names) == 1 and present == ["x"] else {key: key for key in present}
+            for name, key in keys.items():
+                with open_member(archive, key) as (stream, header):
+                    arrays[name] = read_array(stream, header, f"{key!r} in {path}")
+        return arrays
+    if path.suffix.lower() == ".npy":
+        with open_npy(path) as (stream, header):
+            return dict.fromkeys(names[:1], read_array(stream, header, str(path)))
+    return dict.fromkeys(names[:1], read_image(path))
 
 
 def _open(path: Path) -> Model:

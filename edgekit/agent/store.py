@@ -111,7 +111,11 @@ def rollback(request: Request, stdin: BinaryIO, emit: Emit) -> Result:
     """
     place, host = read_place(request), Host(stdin, emit)
     if not os.path.isdir(place.folder):
-        raise _no_version(place)
+        raise AgentError(
+            "device",
+            "There is no model %r on the device." % place.name,
+            "`edgekit device status NAME` shows which there are; choose one with --name.",
+        )
     with explained(place), locked(place, host) as lock:
         undone = undo(place)
         before, state = read_current(place), read_state(place)

@@ -96,8 +96,10 @@ def render(artifact: "Artifact") -> None:
     for kind, tensors in (("input", manifest.inputs), ("output", manifest.outputs)):
         for tensor in tensors:
             screen.print(f"  {kind} {describe_tensor(tensor)}", markup=False)
-    if manifest.calibration:
+    if manifest.calibration and manifest.precision == "int8":
         screen.print(f"  calibrated on {manifest.calibration.samples} samples ({manifest.calibration.method})")
+    elif manifest.calibration:
+        screen.print(f"  golden vectors from {manifest.calibration.samples} calibration samples; no ranges needed")
     screen.print(f"  {describe_accuracy(manifest.evaluation)}")
 
 

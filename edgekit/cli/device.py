@@ -125,7 +125,7 @@ _expected = option(
 )
 
 
-@command.command("trust")
+@command.command("trust", short_help="Show the host key of a new device and keep it.")
 @click.argument("name")
 @_yes
 @_expected
@@ -153,7 +153,7 @@ def trust_command(name: str, *, yes: bool, expected: str | None, as_json: bool, 
         console().print(f"{name} is {'known already' if known else 'trusted now'}: {key}")
 
 
-@command.command("rekey")
+@command.command("rekey", short_help="Replace the host key of a device that was reflashed.")
 @click.argument("name")
 @_yes
 @_expected
@@ -186,7 +186,7 @@ def rekey_command(name: str, *, yes: bool, expected: str | None, as_json: bool, 
         console().print(f"{name}: {'replaced, ' + str(key) if changed else 'the host key is the one that is known.'}")
 
 
-@command.command("setup")
+@command.command("setup", short_help="Install a TFLite runtime on a device; it needs no internet.")
 @click.argument("name")
 @common
 def setup_command(name: str, *, as_json: bool, verbose: bool) -> None:  # noqa: ARG001
@@ -207,7 +207,7 @@ def setup_command(name: str, *, as_json: bool, verbose: bool) -> None:  # noqa: 
     console().print(f"{name}: {installed.name} {installed.version} {word}, Python {installed.python}.")
 
 
-@command.command("status")
+@command.command("status", short_help="Ask devices what they are and which models are active.")
 @click.argument("names", nargs=-1)
 @common
 def status_command(names: tuple[str, ...], *, as_json: bool, verbose: bool) -> None:  # noqa: ARG001
@@ -221,6 +221,9 @@ def status_command(names: tuple[str, ...], *, as_json: bool, verbose: bool) -> N
     from edgekit.transport import find_device
 
     devices = [find_device(name) for name in names] or list(list_devices())
+    if not devices and not as_json:
+        console().print("No device is configured: edgekit device add NAME. This machine: edgekit device status local.")
+        return
     with ThreadPoolExecutor(AT_ONCE) as pool:
         answers = list(pool.map(ask, devices))
     failed = [answer for answer in answers if isinstance(answer, EdgekitError)]

@@ -36,6 +36,7 @@ def _error(err: Exception) -> dict[str, Any]:
 
 
 def print_status(devices: "list[Device]", answers: "list[dict[str, Any] | Exception]") -> None:
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table("device", "board", "runtime", "free", "models", box=None, pad_edge=False)
@@ -49,14 +50,19 @@ def print_status(devices: "list[Device]", answers: "list[dict[str, Any] | Except
             device.name,
             info["board"] or info["cpu"] or info["architecture"],
             f"{runtime['name']} {runtime['version']}" if runtime else "none: edgekit device setup",
-            f"{status['free_bytes'] / 1e9:.1f} GB",
+            _size(status["free_bytes"]),
             "\n".join(_model(model) for model in status["models"]) or "-",
         )
     output().print(table)
     for device, answer in zip(devices, answers, strict=True):
         if isinstance(answer, Exception):
             error = _error(answer)
-            console().print(f"[red]{device.name}[/]: {error['message']}\n  next: {error['hint']}")
+            message = error["message"].removeprefix(f"{device.name}: ")
+            console().print(f"[red]{escape(device.name)}[/]: {escape(message)}\n  next: {escape(error['hint'])}")
+
+
+def _size(free_bytes: int) -> str:
+    return f"{free_bytes / 1e9:.1f} GB" if free_bytes >= 1e9 else f"{free_bytes / 1e6:.0f} MB"  # noqa: PLR2004
 
 
 def _model(model: dict[str, Any]) -> str:

@@ -57,6 +57,7 @@ def test_a_person_reads_what_happened(project: Path, artifacts: list[Artifact], 
     assert "porch on local" in said.out
     assert "passed: 4 random vectors, largest difference 0 steps (2 allowed); xnnpack" in said.out
     assert "other-target" in said.err
+    assert "fix: Build for it: edgekit build --target NAME." in said.err, "this machine has no table of a device"
     assert run("deploy", artifacts[0].path, "--device", "local", "--name", "porch") == 0
     assert "(active, as before)" in capsys.readouterr().out
 
@@ -107,3 +108,9 @@ def test_rollback_without_models_says_what_to_do(project: Path, capsys: Captured
     said = capsys.readouterr().err
     assert "There is no model on local" in said
     assert "edgekit deploy" in said
+
+
+def test_rollback_of_a_model_that_is_not_there(project: Path, artifacts: list[Artifact], capsys: Captured) -> None:
+    assert run("deploy", artifacts[0].path, "--device", "local") == 0
+    assert run("rollback", "--device", "local", "--name", "porhc") == 1
+    assert "There is no model 'porhc' on the device" in capsys.readouterr().err

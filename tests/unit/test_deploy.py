@@ -159,7 +159,7 @@ def test_rollback_goes_back_once_per_deployment_with_the_hooks_of_the_last(
     assert told.read_text().split()[-2:] == [versions[1].digest, versions[0].digest]
     with pytest.raises(DeviceFaultError, match="no version of demo before"):
         rollback(connection, name="demo")
-    with pytest.raises(DeviceFaultError, match="no version of other before"):
+    with pytest.raises(DeviceFaultError, match="no model 'other'"):
         rollback(connection, name="other")
     assert active(root) == versions[0].digest
 
@@ -269,10 +269,12 @@ def test_an_artifact_for_another_board_is_refused_unless_it_is_plain(
 ) -> None:
     done = deploy(versions[0], connection, target=load_target("rpi5"))
     assert [finding.name for finding in done.findings] == ["other-target"]
-    assert "Built for rpi4; local is a rpi5" in done.findings[0].message
+    assert "Built for rpi4; the target of local is rpi5" in done.findings[0].message
     assert deploy(versions[0], connection, target=load_target("rpi4")).findings == ()
     coral = make_artifact(tmp_path / "coral", versions[0].model.read_bytes(), delegate="libedgetpu.so.1")
-    with pytest.raises(ArtifactError, match=r"built for rpi4 \(delegate libedgetpu.so.1\); local is a rpi5") as caught:
+    with pytest.raises(
+        ArtifactError, match=r"built for rpi4 \(delegate libedgetpu.so.1\); the target of local is rpi5"
+    ) as caught:
         deploy(coral, connection, target=load_target("rpi5"))
     assert "--target rpi5" in caught.value.hint
     with pytest.raises(DeviceFaultError, match="delegate cannot be used"):

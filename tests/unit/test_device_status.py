@@ -1,0 +1,41 @@
+"""``edgekit device status`` as a person reads it; what devices really answer is tests/lab's."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgekit.cli import cli
+from edgekit.cli.device_status import print_status
+from edgekit.cli.failures import guarded
+from edgekit.device import Device
+from edgekit.errors import TransportError
+
+pytestmark = pytest.mark.unit
+
+
+def answer(free_bytes: int) -> dict[str, Any]:
+    info = {"board": "Raspberry Pi 4", "cpu": None, "architecture": "aarch64", "runtime": None}
+    return {"info": info, "status": {"free_bytes": free_bytes, "models": []}}
+
+
+def test_little_space_is_not_shown_as_none(capsys: pytest.CaptureFixture[str]) -> None:
+    devices = [Device(name=name, transport="ssh") for name in ("porch", "garage")]
+    print_status(devices, [answer(25_700_000), answer(67_100_000_000)])
+    out = capsys.readouterr().out
+    assert "26 MB" in out
+    assert "67.1 GB" in out
+
+
+def test_an_error_names_its_device_once(capsys: pytest.CaptureFixture[str]) -> None:
+    device = Device(name="garage", transport="ssh")
+    print_status([device], [TransportError("garage: 10.0.0.4 refuses connections.", hint="Is it on?")])
+    assert capsys.readouterr().err.splitlines() == ["garage: 10.0.0.4 refuses connections.", "  next: Is it on?"]
+
+
+def test_no_device_at_all_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert guarded(cli, ["device", "status"]) == 0
+    assert "No device is configured: edgekit device add NAME" in capsys.readouterr().err
