@@ -1,5 +1,8 @@
 """``edgekit demo``: the first five minutes."""
 
+import shlex
+import shutil
+import sys
 from pathlib import Path
 
 import click
@@ -40,7 +43,19 @@ def command(folder: Path, *, as_json: bool, verbose: bool) -> None:  # noqa: ARG
     print_report(found.report, output())
     print_findings(found.report.findings)
     click.echo(f"\nEverything is in {folder}/. Next, on a board of your own:")
-    click.echo(f"  cd {folder} && edgekit deploy --device pi@ADDRESS && edgekit bench {NEXT} --device pi@ADDRESS")
+    for line in next_steps(folder):
+        click.echo(f"  {line}")
 
 
-NEXT = "build/digits-rpi4-int8"
+def next_steps(folder: Path) -> list[str]:
+    """What to type to do the same on a board; starts with PATH where this edgekit is not what the shell would find."""
+    program = Path(sys.argv[0]).absolute()
+    found = shutil.which("edgekit")
+    is_found = found is not None and Path(found).resolve() == program.resolve()
+    steps = (f"device {verb} pi@ADDRESS" for verb in ("trust", "setup"))
+    return [
+        *([] if is_found or program.name != "edgekit" else [f"export PATH={shlex.quote(str(program.parent))}:$PATH"]),
+        f"cd {shlex.quote(str(folder))}",
+        *(f"edgekit {step}" for step in steps),
+        *(f"edgekit {verb} --device pi@ADDRESS" for verb in ("deploy", "bench")),
+    ]

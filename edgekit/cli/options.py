@@ -51,11 +51,10 @@ def common(function: F) -> F:
 
 def _verbosity(_context: click.Context, _parameter: click.Parameter, value: bool) -> bool:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(name)s: %(message)s", force=True)
-    for name in ("edgekit", "edgekit_converters", "paramiko"):
+    for name in ("edgekit", "edgekit_converters"):
         logging.getLogger(name).setLevel(logging.DEBUG if value else logging.WARNING)
-    if not value:
-        # what it has to say reaches the user as our own error
-        logging.getLogger("paramiko").setLevel(logging.CRITICAL)
+    # quiet: what paramiko has to say reaches the user as our own error; its DEBUG is the wire, a screen a connection
+    logging.getLogger("paramiko").setLevel(logging.INFO if value else logging.CRITICAL)
     return value
 
 
