@@ -1,5 +1,4 @@
 # Everything for a fresh Linux machine with Python 3.11 to 3.13 and make.
-PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || echo python3)
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.ready
@@ -12,7 +11,7 @@ help:  ## show this
 setup: $(STAMP)  ## make .venv with edgekit[all] and the development tools
 
 $(STAMP): pyproject.toml constraints.txt tools/setup.sh
-	@PYTHON=$(PYTHON) sh tools/setup.sh $(VENV)
+	@PYTHON="$(PYTHON)" sh tools/setup.sh $(VENV)
 	@touch $@
 
 demo: setup  ## train, build, deploy to this machine, measure
