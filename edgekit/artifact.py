@@ -212,6 +212,8 @@ def read_artifact(path: Path) -> Artifact:
         raise ArtifactError(
             f"{path} holds no {MANIFEST}: it is no artifact.", hint="Give a folder that `edgekit build` made."
         )
+    if (path / MANIFEST).is_symlink():
+        raise IntegrityError(f"{path / MANIFEST} is a link.", hint="Build the artifact again.")
     data = read_bounded(path / MANIFEST, ArtifactError)
     manifest = parse_json(data, Manifest, IntegrityError, where=str(path / MANIFEST))
     _verify_files(path, manifest)
@@ -227,7 +229,7 @@ def _verify_files(path: Path, manifest: Manifest) -> None:
     present = {
         PurePosixPath(file.relative_to(path)).as_posix()
         for file in path.rglob("*")
-        if file.is_symlink() or file.is_file()
+        if file.is_symlink() or not file.is_dir()
     }
     for name in sorted(present - set(manifest.files) - {MANIFEST}):
         raise IntegrityError(f"{path / name} is not in the manifest.", hint="Remove it, or build the artifact again.")

@@ -29,8 +29,10 @@ def read_toml(path: Path, kind: type[T], error: type[EdgekitError], *, table: tu
         value: Any = tomllib.loads(read_bounded(path, error).decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
         raise error(f"{path} is not valid TOML: {err}", hint="Correct the line that is named.") from err
+    except RecursionError as err:
+        raise error(f"{path} is nested too deeply.", hint="No document of edgekit's is; write it anew.") from err
     for key in table:
-        value = value.get(key, {})
+        value = value.get(key, {}) if isinstance(value, dict) else value
     return convert(value, kind, error, where=str(path))
 
 
@@ -74,7 +76,9 @@ def convert(value: Any, kind: type[T], error: type[EdgekitError], *, where: str)
 
 def _explain(text: str, value: Any, where: str) -> str:
     reason, _, place = text.partition(" - at ")
-    key = place.strip("`").removeprefix("$").lstrip(".") or _missing_key(reason) or "(top level)"
+    # the key of a mapping is told as "key` in `$.files"
+    key = place.strip("`").rpartition("key` in `")[2].removeprefix("$").lstrip(".")
+    key = key or _missing_key(reason) or "(top level)"
     found = _lookup(value, key)
     shown = f", found {found!r}" if found is not None and "got" in reason and not isinstance(found, dict) else ""
     return f"{where}: {key}: {reason}{shown}."

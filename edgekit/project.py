@@ -1,5 +1,6 @@
 """``edgekit.toml`` (or ``[tool.edgekit]`` of pyproject.toml) -> ``Project``."""
 
+import math
 import re
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,6 +14,10 @@ from edgekit.target import IoName, PositiveInt, PrecisionName
 ModelName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 Fraction = Annotated[str, msgspec.Meta(pattern=r"^\d+(\.\d+)?(pt|%)$")]
 """``1pt`` (percentage points) or ``1%`` (of the value); a bare number is refused."""
+PathText = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]+$")]
+"""A path as the file system takes it: not empty, no NUL."""
+Pixels = Annotated[int, msgspec.Meta(ge=1, le=8192)]
+Batch = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 
 
 class Preprocessing(Document, frozen=True, kw_only=True):
@@ -22,7 +27,7 @@ class Preprocessing(Document, frozen=True, kw_only=True):
     (``edgekit/agent/preprocess.py``).
     """
 
-    resize: tuple[PositiveInt, PositiveInt] | None = None
+    resize: tuple[Pixels, Pixels] | None = None
     """(height, width) in pixels, bilinear with half-pixel centres."""
     color: Literal["rgb", "bgr", "gray"] | None = None
     """Channel order the model wants; images are read as RGB."""
@@ -48,14 +53,18 @@ class Input(Document, frozen=True, kw_only=True):
     """Smallest and largest value after preprocessing; random golden inputs are drawn from it."""
     preprocessing: Preprocessing | None = None
 
+    def __post_init__(self) -> None:
+        if self.range is not None and not (all(map(math.isfinite, self.range)) and self.range[0] < self.range[1]):
+            raise ValueError(f"Expected range [smallest, largest], got {list(self.range)}")
+
 
 class Model(Document, frozen=True, kw_only=True):
     """The source model."""
 
-    path: str
-    batch: PositiveInt = 1
+    path: PathText
+    batch: Batch = 1
     """Static batch of the converted model."""
-    labels: str | None = None
+    labels: PathText | None = None
     """A text file, one label a line, in the order of the output."""
 
 
@@ -70,7 +79,7 @@ class Build(Document, frozen=True, kw_only=True):
 class Calibration(Document, frozen=True, kw_only=True):
     """The representative dataset."""
 
-    data: str
+    data: PathText
     samples: PositiveInt | None = None
     """Use at most this many samples; None is all."""
 
@@ -78,7 +87,7 @@ class Calibration(Document, frozen=True, kw_only=True):
 class Evaluation(Document, frozen=True, kw_only=True):
     """Held-out labelled data and the budget."""
 
-    data: str
+    data: PathText
     samples: PositiveInt | None = None
     max_drop: Fraction | None = None
 

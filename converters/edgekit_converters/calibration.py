@@ -174,7 +174,8 @@ def _cast(array: Any, dtype: Any, spec: TensorSpec, where: str) -> Any:
             hint="Give arrays of numbers, all samples of the same shape.",
         )
     if dtype.kind == "f":
-        return array.astype(dtype)
+        with np.errstate(over="ignore"):  # infinity from here on, which the checks report
+            return array.astype(dtype)
     limits = np.iinfo(dtype) if dtype.kind in "iu" else None
     if array.dtype.kind == "f" or limits is None or array.min() < limits.min or array.max() > limits.max:
         raise DataError(

@@ -25,7 +25,7 @@ def read(data: bytes, *, what: str = "the model") -> Any:
         _take_in_appended_buffers(model, data)
         text(model.subgraphs[0].tensors[0].name)
     except (struct.error, IndexError, TypeError, ValueError, AttributeError, OverflowError, MemoryError) as err:
-        raise _damaged(what, f"{type(err).__name__}: {err}") from err
+        raise damaged(what, f"{type(err).__name__}: {err}") from err
     return model
 
 
@@ -125,12 +125,13 @@ def _verify(data: bytes, what: str) -> None:
     except ValueError as err:
         # Other complaints (a bad quantization, an op nobody has) are for the audit; the offsets were fine.
         if "not a valid Flatbuffer" in str(err):
-            raise _damaged(what, "an offset points outside the file") from err
+            raise damaged(what, "an offset points outside the file") from err
     except RuntimeError:
         return
 
 
-def _damaged(what: str, cause: str) -> SourceError:
+def damaged(what: str, cause: str) -> SourceError:
+    """The error for a file that is a .tflite and cannot be followed."""
     return SourceError(
         f"{what} is damaged: {cause}.", hint="It is probably cut off or was changed; copy or build it again."
     )

@@ -42,12 +42,15 @@ def read_header(stream: IO[bytes], what: str, size: int) -> Header:
         reader = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, fortran_order, dtype = reader(stream)
     except DAMAGED as err:
+        # only the first line: numpy goes on to recommend pickle
         raise DataError(
-            f"{what} is no array of numpy: {err}.", hint="Write it with numpy.save or numpy.savez."
+            f"{what} is no array of numpy: {str(err).partition(chr(10))[0].rstrip('.')}.",
+            hint="Write it with numpy.save or numpy.savez.",
         ) from err
     if dtype.hasobject or dtype.kind not in NUMBERS:
+        pickled = "; edgekit never unpickles data, because that can run code" if dtype.hasobject else ""
         raise DataError(
-            f"{what} holds {dtype}, not numbers; edgekit never unpickles data, because that can run code.",
+            f"{what} holds {dtype}, not real numbers{pickled}.",
             hint="Save one array of numbers, all rows of the same shape: numpy.savez(file, x=numpy.stack(rows)).",
         )
     if fortran_order and sum(length > 1 for length in shape) > 1:
@@ -58,7 +61,8 @@ def read_header(stream: IO[bytes], what: str, size: int) -> Header:
     header = Header(dtype=dtype, shape=tuple(int(length) for length in shape))
     if not shape:
         raise DataError(f"{what} is a single number.", hint="The first axis counts the samples.")
-    if header.row_bytes > MAX_ROW_BYTES or header.row_bytes * header.shape[0] > size:
+    # an empty row counts as a byte, lest a header of a few bytes stand for 10^18 of them
+    if min(shape) < 0 or header.row_bytes > MAX_ROW_BYTES or max(1, header.row_bytes) * header.shape[0] > size:
         raise DataError(
             f"{what} says it holds {header.shape} {dtype}, which is more than the {size} bytes that are there.",
             hint="The file is damaged or cut off; save it again.",
@@ -79,6 +83,19 @@ def read_rows(stream: IO[bytes], header: Header, what: str) -> Iterator[Any]:
         if len(data) != header.row_bytes:
             raise _cut_off(what, number, header, "the file ends there")
         yield np.frombuffer(data, header.dtype).reshape(header.shape[1:]).astype(native, copy=False)
+
+
+def read_array(stream: IO[bytes], header: Header, what: str) -> Any:
+    """The whole array, which is one sample; raises DataError where it is larger than a sample can be."""
+    import numpy as np
+
+    if header.row_bytes * header.shape[0] > MAX_ROW_BYTES:
+        raise DataError(
+            f"{what} holds {header.shape} {header.dtype}, which is too large for one sample.",
+            hint="Give one sample, in the shape that the model takes.",
+        )
+    rows = list(read_rows(stream, header, what))
+    return np.stack(rows) if rows else np.empty(header.shape, header.dtype)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 
 from edgekit_converters.errors import ConverterError, DataError
 from edgekit_converters.images import SUFFIXES, read_image
-from edgekit_converters.npy import npz_names, open_member, open_npy, open_npz, read_rows
+from edgekit_converters.npy import npz_names, open_member, open_npy, open_npz, read_array, read_rows
 
 LABELS = "y"
 SINGLE = "x"
@@ -129,9 +129,11 @@ def open_function(spec: str, names: tuple[str, ...], base: Path) -> Source:
     with _importable(base):
         try:
             function = getattr(importlib.import_module(module_name), attribute)
-        except (ImportError, AttributeError, SyntaxError) as err:
+        except (Exception, SystemExit) as err:  # it is the user's code, which may do anything
+            cause = str(err) if isinstance(err, ImportError | AttributeError) else f"{type(err).__name__}: {err}"
             raise DataError(
-                f"{spec} cannot be imported: {err}.", hint=f"It is looked for in {base.absolute()} and in the packages."
+                f"{spec} cannot be imported: {cause}.",
+                hint=f"It is looked for in {base.absolute()} and in the packages.",
             ) from err
     if not callable(function):
         raise DataError(f"{spec} is not a function.", hint="Give a function that yields arrays, dicts or (x, y).")
@@ -170,11 +172,8 @@ def _is_sample(path: Path) -> bool:
 
 
 def _read_single(path: Path) -> Any:
-    import numpy as np
-
     with open_npy(path) as (stream, header):
-        rows = list(read_rows(stream, header, str(path)))
-    return np.stack(rows) if rows else np.empty(header.shape, header.dtype)
+        return read_array(stream, header, str(path))
 
 
 def _at(positions: Sequence[int] | None, rows: Any) -> Iterator[tuple[int, Any]]:
@@ -232,7 +231,7 @@ def _guarded(spec: str, function: Callable[[], Any]) -> Iterator[Any]:
         yield from function()
     except ConverterError:
         raise
-    except Exception as err:
+    except (Exception, SystemExit) as err:
         raise DataError(
             f"{spec} failed: {type(err).__name__}: {err}.", hint="Run it alone to see where; it takes no arguments."
         ) from err

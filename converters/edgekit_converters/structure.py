@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
-from edgekit_converters.flatbuffer import dtype_name, read, signature_specs, text
+from edgekit_converters.flatbuffer import damaged, dtype_name, read, signature_specs, text
 from edgekit_converters.types import TensorSpec
 
 Granularity = Literal["per-channel", "per-tensor", "mixed", "none"]
@@ -97,6 +97,14 @@ class Structure:
 def read_structure(data: bytes, *, what: str = "the model") -> Structure:
     """Parse a .tflite; raises SourceError for what is none or is damaged."""
     model = read(data, what=what)
+    try:
+        return _structure(model, len(data))
+    except (IndexError, TypeError, AttributeError) as err:
+        # The verifier checks the offsets of the file, not the numbers in it that point at tensors and operators.
+        raise damaged(what, "it refers to a tensor or an operator that it does not hold") from err
+
+
+def _structure(model: Any, size_bytes: int) -> Structure:
     inputs, outputs = signature_specs(model)
     tensors: list[TensorInfo] = []
     ops: list[OpInfo] = []
@@ -108,7 +116,7 @@ def read_structure(data: bytes, *, what: str = "the model") -> Structure:
             used.update(index for index in (*_indices(operator.inputs), *_indices(operator.outputs)) if index >= 0)
         tensors.extend(infos[index] for index in sorted(used))
     return Structure(
-        size_bytes=len(data),
+        size_bytes=size_bytes,
         inputs=inputs,
         outputs=outputs,
         tensors=tuple(tensors),
@@ -126,7 +134,13 @@ def op_macs(op: OpInfo) -> int | None:
         return 0
     if any(tensor is None for tensor in op.inputs[:2]):
         return None
-    return count([tensor.shape for tensor in op.inputs if tensor is not None], op.outputs[0].shape)
+    shapes = [tensor.shape for tensor in op.inputs if tensor is not None]
+    try:
+        if any(size < 0 for shape in (*shapes, op.outputs[0].shape) for size in shape):  # open, or damaged
+            return None
+        return count(shapes, op.outputs[0].shape)
+    except IndexError:  # operands of a rank that the op does not have: a file that no runtime takes
+        return None
 
 
 Shape = tuple[int, ...]

@@ -4,11 +4,13 @@
 """
 
 import dataclasses
+import errno
 import gc
 import importlib
 import json
 import os
 import sys
+import tempfile
 import traceback
 from pathlib import Path
 from typing import Any, TextIO
@@ -63,6 +65,13 @@ def _serve(request: dict[str, Any], events: TextIO) -> dict[str, Any]:
 def _explain(err: Exception) -> dict[str, Any]:
     if isinstance(err, MemoryError) or "Cannot allocate memory" in str(err) or "bad_alloc" in str(err):
         return {"event": "out-of-memory"}
+    if isinstance(err, OSError) and err.errno == errno.ENOSPC:
+        return {
+            "event": "error",
+            "kind": ConversionError.__name__,
+            "message": f"There is no space left for temporary files in {tempfile.gettempdir()}.",
+            "hint": "Free some space, or set TMPDIR to a folder with more.",
+        }
     if isinstance(err, ConverterError):
         return {"event": "error", "kind": type(err).__name__, "message": err.message, "hint": err.hint}
     return {

@@ -27,6 +27,8 @@ RUNTIMES = (
 
 XNNPACK = "xnnpack"
 NONE = "none"
+MAX_REASON = 400
+"""Characters of what the runtime says about a model it refuses."""
 
 
 class RuntimeMissing(Exception):
@@ -55,6 +57,12 @@ class Tensor:
         self.dtype: np.dtype[Any] = _dtype(details["dtype"])
         self.scale = float(scales[0]) if len(scales) == 1 else None
         self.zero_point = int(points[0]) if len(scales) == 1 else None
+
+
+def _reason(err: Exception) -> str:
+    """What the runtime said, on one line; it says some things once for every tensor."""
+    text = " ".join(str(err).split()) or type(err).__name__
+    return text if len(text) <= MAX_REASON else text[:MAX_REASON] + " ..."
 
 
 def _dtype(kind: Any) -> np.dtype[Any]:
@@ -143,7 +151,7 @@ class Model:
                 self.interpreter = module.Interpreter(**arguments)
                 self.interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as err:
-            raise ModelRefused(str(err).strip() or type(err).__name__) from err
+            raise ModelRefused(_reason(err)) from err
         self.inputs, self.outputs = self._tensors()
 
     def _tensors(self) -> tuple[list[Tensor], list[Tensor]]:
@@ -171,7 +179,7 @@ class Model:
         try:
             self.interpreter.invoke()
         except (ValueError, RuntimeError) as err:
-            raise ModelRefused(str(err).strip() or type(err).__name__) from err
+            raise ModelRefused(_reason(err)) from err
 
     def run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """Arrays by input name in, arrays by output name out."""

@@ -54,6 +54,14 @@ def _report(err: Exception, arguments: Sequence[str]) -> int:
     verbose = any(argument in {"-v", "--verbose"} for argument in arguments)
     if isinstance(err, EdgekitError):
         code, message, hint, details = err.exit_code, err.message, err.hint, err.details
+    elif isinstance(err, MemoryError):
+        code, details = 1, {}
+        message = f"This machine ran out of memory: {err}".removesuffix(": ") + "."
+        hint = "Check the size of the model and of the data, or use a machine with more memory."
+    elif isinstance(err, OSError) and err.strerror:
+        code, details = 1, {}
+        message = err.strerror + (f": {err.filename}." if err.filename else ".")
+        hint = "Check free space and permissions, of the folder for temporary files (TMPDIR) too."
     else:
         code, details = 1, {}
         message = f"Internal error: {type(err).__name__}: {err}"

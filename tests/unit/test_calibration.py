@@ -163,7 +163,7 @@ def test_missing_axes_of_length_one_are_forgiven(tmp_path: Path) -> None:
         ({"x": np.ones((3, 4)), "y": np.zeros((2,), int)}, r"do not hold the same number of samples \(x: 3, y: 2\)"),
         ({"x": np.ones((3, 4)), "y": np.eye(3)}, "one class index a sample"),
         ({"x": np.ones((3, 4)), "y": np.array([0, -1, 2])}, "no class index"),
-        ({"x": np.array(["a", "b"])}, "not numbers"),
+        ({"x": np.array(["a", "b"])}, "not real numbers"),
         ({"x": np.float32(3)}, "single number"),
     ],
 )
