@@ -51,7 +51,9 @@ def predict(path: Path, sample: Path) -> Prediction:
 def read_sample(path: Path, names: list[str]) -> "dict[str, Array]":
     """Arrays by input name from an image, an .npy (one input) or an .npz; raises DataError."""
     if not path.is_file():
-        raise DataError(f"{path} is no file.", hint="Give an image, a .npy or a .npz.")
+        raise DataError(
+            f"{path} {'is no file' if path.exists() else 'does not exist'}.", hint="Give an image, a .npy or a .npz."
+        )
     try:
         arrays = _read_arrays(path, names)
     except ConverterError as err:
@@ -108,5 +110,6 @@ def _prepare(preprocessing: Any, array: "Array", tensor: Any) -> "Array":
     except ValueError as err:
         raise DataError(
             f"The sample does not fit the input {tensor.name}: {err}.",
-            hint=f"The model takes {tensor.dtype} {list(tensor.shape)}; `edgekit inspect` shows its inputs.",
+            hint=f"The model takes {tensor.dtype} {list(tensor.shape)}. For images, an artifact keeps what `resize` "
+            "and `color` of [input.NAME.preprocessing] say when it is built (docs/edgekit-toml.md).",
         ) from err

@@ -154,8 +154,9 @@ def _fit(array: Any, spec: TensorSpec, where: str) -> Any:
     if tuple(length for length in array.shape if length != 1) != tuple(length for length in wanted if length != 1):
         hint = f"Each sample must have shape {wanted}, without the batch."
         if array.ndim == len(wanted) == 3:  # noqa: PLR2004 - an image
-            height, width = wanted[:2]
-            hint += f" For images set [input.{spec.name}.preprocessing] resize = [{height}, {width}]."
+            keys = [f"resize = {list(wanted[:2])}"] * (array.shape[:2] != wanted[:2])
+            keys += ['color = "gray"'] * (wanted[2] == 1 != array.shape[2])
+            hint += f" For images set [input.{spec.name}.preprocessing] {' and '.join(keys)}." * bool(keys)
         raise DataError(
             f"{where}: input {spec.name!r} has shape {tuple(array.shape)}, the model takes {wanted}.", hint=hint
         )

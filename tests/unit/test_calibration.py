@@ -1,5 +1,6 @@
 """Calibration data in all its forms: streamed, exact, and refused with a reason."""
 
+import dataclasses
 import io
 import pickle
 import tracemalloc
@@ -232,6 +233,14 @@ def test_an_image_of_the_wrong_size_names_the_setting(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a\.png: input 'image' has shape \(60, 50, 3\)") as caught:
         rows(tmp_path, IMAGE)
     assert "resize = [6, 5]" in caught.value.hint
+    assert "color" not in caught.value.hint
+
+
+def test_a_colour_image_for_a_gray_model_names_the_setting(tmp_path: Path) -> None:
+    image(tmp_path / "a.png", (0, 0, 0), size=(5, 6))
+    with pytest.raises(DataError, match="the model takes") as caught:
+        rows(tmp_path, (dataclasses.replace(IMAGE[0], shape=(1, 6, 5, 1)),))
+    assert caught.value.hint.endswith('For images set [input.image.preprocessing] color = "gray".')
 
 
 def test_broken_and_oversized_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
