@@ -49,11 +49,10 @@ class Converted:
 
 def load(path: Path, source_format: str) -> Loaded:
     """Load the model; raises SourceError with the cause and the way out."""
+    if source_format != "saved-model":
+        refuse_code(path, source_format)
     _import_tensorflow()
-    if source_format == "saved-model":
-        return _load_saved_model(path)
-    refuse_code(path, source_format)
-    return _load_keras(path, source_format)
+    return _load_saved_model(path) if source_format == "saved-model" else _load_keras(path, source_format)
 
 
 def convert(loaded: Loaded, *, batch: int, input_shapes: Mapping[str, tuple[int, ...]]) -> Converted:

@@ -10,14 +10,22 @@ from edgekit_converters.errors import SourceError
 
 SAVE_AGAIN = "Save it again with model.save('model.keras'), or export a SavedModel with model.export('folder')."
 
+MAX_CONFIG_BYTES = 64 * 1024 * 1024
+"""Of a .keras file's layers: real ones have some hundred kB, and a zip can hold any number of zeros."""
+
 
 def refuse_code(path: Path, source_format: str) -> None:
     """Raise SourceError for a Lambda layer: code that never runs here, whatever Keras's own safe_mode covers."""
     try:
-        config = _keras_config(path, source_format)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as err:
+        has_lambda = _has_class(_keras_config(path, source_format), "Lambda")
+    except (OSError, KeyError, zipfile.BadZipFile) as err:
         raise load_error(path, err) from err
-    if _has_class(config, "Lambda"):
+    except (ValueError, TypeError, RecursionError) as err:
+        raise SourceError(
+            f"The model {path} is damaged: its configuration cannot be read: {first_line(err)}",
+            hint="Copy or save the model again.",
+        ) from err
+    if has_lambda:
         raise SourceError(
             f"The model in {path} has a Lambda layer: Python code stored in the file, which edgekit never runs.",
             hint="Replace it by layers such as Rescaling, or export a SavedModel with model.export('folder').",
@@ -26,8 +34,11 @@ def refuse_code(path: Path, source_format: str) -> None:
 
 def _keras_config(path: Path, source_format: str) -> Any:
     if source_format == "keras":
-        with zipfile.ZipFile(path) as archive:
-            return json.loads(archive.read("config.json"))
+        with zipfile.ZipFile(path) as archive, archive.open("config.json") as stream:
+            text = stream.read(MAX_CONFIG_BYTES + 1)
+        if len(text) > MAX_CONFIG_BYTES:
+            raise ValueError(f"it is larger than {MAX_CONFIG_BYTES} bytes")
+        return json.loads(text)
     import h5py
 
     with h5py.File(path, "r") as file:

@@ -18,6 +18,9 @@ from typing import Any, TextIO
 from edgekit_converters.errors import ConversionError, ConverterError
 from edgekit_converters.sources import CONVERTERS
 
+OUT_OF_MEMORY = ("Cannot allocate memory", "bad_alloc", "OOM when allocating")
+"""What the C library, C++ and TensorFlow say, wrapped in errors of any class."""
+
 
 def main(event_fd: int) -> int:
     """Serve one request; the exit status says only whether an answer was given."""
@@ -63,7 +66,7 @@ def _serve(request: dict[str, Any], events: TextIO) -> dict[str, Any]:
 
 
 def _explain(err: Exception) -> dict[str, Any]:
-    if isinstance(err, MemoryError) or "Cannot allocate memory" in str(err) or "bad_alloc" in str(err):
+    if isinstance(err, MemoryError) or any(words in str(err) for words in OUT_OF_MEMORY):
         return {"event": "out-of-memory"}
     if isinstance(err, OSError) and err.errno == errno.ENOSPC:
         return {

@@ -88,10 +88,12 @@ def bar_progress(bar: "Progress") -> "BuildProgress":
 
 def render(artifact: "Artifact") -> None:
     """Findings on stderr, the result on stdout."""
+    from rich.markup import escape
+
     manifest, audit = artifact.manifest, artifact.manifest.audit
     print_findings(manifest.findings)
     screen = screen_output()
-    screen.print(f"[bold]{artifact.path}[/bold]  {artifact.digest[:12]}")
+    screen.print(f"[bold]{escape(str(artifact.path))}[/bold]  {artifact.digest[:12]}")
     screen.print(f"  {manifest.precision} for {manifest.target} ({manifest.delegate}), {audit.model_bytes:,} bytes")
     for kind, tensors in (("input", manifest.inputs), ("output", manifest.outputs)):
         for tensor in tensors:

@@ -49,9 +49,13 @@ def command(path: Path, *, as_json: bool, verbose: bool) -> None:  # noqa: ARG00
 
 def render(found: "Inspection") -> None:
     """Findings on stderr, facts on stdout."""
+    from rich.markup import escape
+
     print_findings(found.findings)
     screen, structure = output(), found.structure
-    screen.print(f"[bold]{found.path}[/bold]" + (f"  {found.artifact.digest[:12]}" if found.artifact else ""))
+    screen.print(
+        f"[bold]{escape(str(found.path))}[/bold]" + (f"  {found.artifact.digest[:12]}" if found.artifact else "")
+    )
     macs = "unknown" if structure.macs is None else f"{structure.macs:,}"
     for key, value in (
         ("precision", f"{found.precision} (integer weights: {structure.weight_granularity})"),

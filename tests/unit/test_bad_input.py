@@ -179,6 +179,14 @@ def test_inspect_survives_any_change_of_a_file(cases: Path, tmp_path: Path, name
     assert all("damaged" in message for message in refusals)
 
 
+def test_a_path_is_shown_as_it_is(cases: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "[red]$(x) [" / "m.tflite"
+    path.parent.mkdir()
+    path.write_bytes((cases / "models" / "tflm" / "hello_world_int8.tflite").read_bytes())
+    assert guarded(cli, ["inspect", str(path)]) == 0
+    assert "[red]$(x) [/m.tflite" in capsys.readouterr().out.replace("\n", "")
+
+
 def test_a_refused_model_is_explained_briefly(cases: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     np.save(tmp_path / "sample.npy", np.zeros((96, 96, 1)))
     model = cases / "models" / "negative" / "person_detect_old_bias_dim.tflite"
