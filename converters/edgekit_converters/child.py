@@ -199,10 +199,11 @@ def _kill_group(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _keep_log(log: Path, log_folder: Path, path: Path) -> Path:
-    log_folder.mkdir(parents=True, exist_ok=True)
-    kept = log_folder / f"convert-{path.name}.log"
-    shutil.copyfile(log, kept)
-    return kept
+    try:
+        log_folder.mkdir(parents=True, exist_ok=True)
+        return Path(shutil.copyfile(log, log_folder / f"convert-{path.name}.log"))
+    except OSError:  # a read-only folder must not hide why the conversion failed
+        return Path(shutil.copyfile(log, Path(tempfile.mkdtemp(prefix="edgekit-log-")) / "convert.log"))
 
 
 def _died(path: Path, status: int, max_memory_mib: int | None, log: Path, *, out_of_memory: bool) -> ConversionError:

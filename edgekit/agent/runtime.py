@@ -150,9 +150,9 @@ class Model:
             with _without_notes():
                 self.interpreter = module.Interpreter(**arguments)
                 self.interpreter.allocate_tensors()
+                self.inputs, self.outputs = self._tensors()  # follows the signature, which may point at nothing
         except (ValueError, RuntimeError) as err:
             raise ModelRefused(_reason(err)) from err
-        self.inputs, self.outputs = self._tensors()
 
     def _tensors(self) -> tuple[list[Tensor], list[Tensor]]:
         interpreter = self.interpreter

@@ -71,12 +71,16 @@ def test_a_class_from_elsewhere_is_never_called(tmp_path: Path) -> None:
     assert not (tmp_path / "called").exists()
 
 
-def test_a_layer_that_fits_no_memory(tmp_path: Path) -> None:
+def test_a_layer_that_fits_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     layer = {
         "module": "keras.layers",
         "class_name": "Dense",
         "config": {"name": "d", "units": 10**11},
         "registered_name": None,
     }
-    with pytest.raises(ConversionError, match="ran out of memory"):
-        convert(write_keras(tmp_path / "m.keras", sequential(layer)), log_folder=tmp_path / "logs")
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pytest.raises(ConversionError, match="ran out of memory") as caught:
+        convert(write_keras(tmp_path / "m.keras", sequential(layer)), log_folder=tmp_path / "file" / "logs")
+    (log,) = tmp_path.glob("edgekit-log-*/convert.log")
+    assert str(log) in caught.value.hint, "a log that cannot be kept in its place is kept elsewhere"

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.lib import format as npy
 
+from edgekit.agent.runtime import Model, ModelRefused
 from edgekit.artifact import Artifact
 from edgekit.cli import cli
 from edgekit.cli.failures import guarded
@@ -21,6 +22,7 @@ from edgekit.predict import read_sample
 from edgekit.project import Project, load_project
 from edgekit_converters import errors as converter_errors
 from edgekit_converters.calibration import open_dataset
+from edgekit_converters.flatbuffer import read, write
 from edgekit_converters.types import TensorSpec
 from tests.artifacts import make_artifact
 
@@ -185,6 +187,14 @@ def test_a_path_is_shown_as_it_is(cases: Path, tmp_path: Path, capsys: pytest.Ca
     path.write_bytes((cases / "models" / "tflm" / "hello_world_int8.tflite").read_bytes())
     assert guarded(cli, ["inspect", str(path)]) == 0
     assert "[red]$(x) [/m.tflite" in capsys.readouterr().out.replace("\n", "")
+
+
+@pytest.mark.parametrize("delegate", ["xnnpack", "none"])
+def test_a_signature_that_points_at_no_tensor_is_refused(cases: Path, delegate: str) -> None:
+    model = read((cases / "models" / "tflm" / "hello_world_int8.tflite").read_bytes())
+    model.signatureDefs[0].inputs[0].tensorIndex = 1000
+    with pytest.raises(ModelRefused, match="tensor"):
+        Model(write(model), delegate)
 
 
 def test_a_refused_model_is_explained_briefly(cases: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
