@@ -284,13 +284,12 @@ def _swap(staging: Path, path: Path) -> None:
         staging.rename(path)
         return
     old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
-    os.rename(path, old / "artifact")  # noqa: PTH104 - mirrors the line below
     try:
+        os.rename(path, old / "artifact")  # noqa: PTH104 - mirrors the line below
         staging.rename(path)
-    except OSError:
-        (old / "artifact").rename(path)
-        raise
-    finally:
+    finally:  # after a signal, too
+        if (old / "artifact").exists() and not path.exists():
+            (old / "artifact").rename(path)
         shutil.rmtree(old, ignore_errors=True)
 
 

@@ -141,6 +141,25 @@ def test_a_full_disk_leaves_the_old_artifact(artifact: Artifact, monkeypatch: py
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+@pytest.mark.parametrize("failure", [KeyboardInterrupt, OSError])
+def test_an_end_between_the_two_renames_leaves_the_old_artifact(
+    artifact: Artifact, monkeypatch: pytest.MonkeyPatch, failure: type[BaseException]
+) -> None:
+    rename = Path.rename
+
+    def interrupted(source: Path, target: Path) -> Path:
+        if target == artifact.path and source.name != "artifact":
+            raise failure
+        return rename(source, target)
+
+    files = {name: (artifact.path / name).read_bytes() for name in artifact.manifest.files}
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises((KeyboardInterrupt, ArtifactError)):
+        write_artifact(artifact.path, files, artifact.manifest)
+    assert read_artifact(artifact.path).digest == artifact.digest
+    assert [item.name for item in artifact.path.parent.iterdir()] == [artifact.path.name]
+
+
 def test_an_unwritable_place_is_said(tmp_path: Path) -> None:
     (tmp_path / "ro").mkdir(mode=0o555)
     with pytest.raises(ArtifactError, match="cannot be written"):
