@@ -3,6 +3,11 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Shared machines are slow at times: how long an example takes says nothing about the code.
+settings.register_profile("edgekit", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.load_profile("edgekit")
 
 ROOT = Path(__file__).parent.parent
 

@@ -63,8 +63,8 @@ def convert(loaded: Loaded, *, batch: int, input_shapes: Mapping[str, tuple[int,
         {name: shape for name, (shape, _) in loaded.inputs.items()}, batch=batch, given=input_shapes
     )
     specs = [tf.TensorSpec(shapes[name], loaded.inputs[name][1], name=f"input_{i}") for i, name in enumerate(shapes)]
-    function = tf.function(loaded.call, autograph=False).get_concrete_function(*specs)
     try:
+        function = tf.function(loaded.call, autograph=False).get_concrete_function(*specs)
         tflite = _converter(tf.lite.TFLiteConverter.from_concrete_functions([function])).convert()
     except Exception as err:  # noqa: BLE001 - whatever it is, the other route may do
         _raise_if_unsupported(err)
@@ -108,6 +108,12 @@ def _tensor_names(tensors: list[Any]) -> list[str]:
 
 def _raise_if_unsupported(err: Exception) -> None:
     text = str(err)
+    scope = re.search(r"'(.*)' is not a valid (?:root )?scope name", text)
+    if scope:
+        raise SourceError(
+            f"A layer is called {scope[1].rstrip('/')!r}, which TensorFlow cannot use as a name.",
+            hint="Rename it: a letter or digit first, then letters, digits, '.', '_' and '-'; and save the model again.",
+        ) from err
     ops = sorted(set(re.findall(r"'?(tf\.[A-Z]\w+)'? op", text)) | set(re.findall(r"(?:Flex|Custom) ops: (\w+)", text)))
     if ops or "not supported by the native TFLite runtime" in text:
         names = ", ".join(ops) or first_line(err)

@@ -142,10 +142,11 @@ class LocalConnection:
 
 
 def connect(device: Device, *, timeout_s: float = 10.0) -> LocalConnection:  # noqa: ARG001 - the transports' signature
-    """This machine: root from EDGEKIT_LOCAL_ROOT where it is set, python is the one that runs edgekit."""
+    """This machine: EDGEKIT_LOCAL_ROOT replaces the default root, python is the one that runs edgekit."""
+    chosen = device.table.root != DeviceTable().root
     table: DeviceTable = msgspec.structs.replace(
         device.table,
-        root=os.environ.get(ROOT_VARIABLE) or device.table.root,
+        root=device.table.root if chosen else os.environ.get(ROOT_VARIABLE) or device.table.root,
         python=device.table.python or sys.executable,
     )
     return LocalConnection(msgspec.structs.replace(device, table=table))

@@ -36,6 +36,7 @@ def main(folder: Path) -> None:
     keras.Model(open_length, layers.Dense(2)(layers.LSTM(16)(open_length))).save(folder / "open.keras")
     keras.Sequential([layers.Dense(3)]).save(folder / "unbuilt.keras")
     four = layers.Input((4,))
+    keras.Model(four, layers.Dense(3, name="a layer")(four)).save(folder / "spaced.keras")
     for name in ("lambda.keras", "lambda.h5"):
         keras.Model(four, layers.Lambda(lambda x: x * 2)(four)).save(folder / name)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgekit.artifact import Artifact, read_artifact
-from edgekit.build import build
+from edgekit.build import build, convert, silent
 from edgekit.cli import cli
 from edgekit.cli.failures import guarded
 from edgekit.documents import write_json
@@ -18,6 +18,7 @@ from edgekit.plan import BuildOptions, plan
 from edgekit.predict import predict
 from edgekit.project import Project, load_project
 from edgekit.target import load_target
+from edgekit_converters.types import FloatModel
 from tests import kws
 from tools.write_schema import schema
 
@@ -87,6 +88,18 @@ def test_one_prediction(artifact: Artifact, cases: Path, tmp_path: Path) -> None
     assert scores.argmax() == y[0]
 
 
+@pytest.fixture
+def converted_once(artifact: Artifact, monkeypatch: pytest.MonkeyPatch, cases: Path, folder: Path) -> None:
+    """The real conversion of KWS, once for the tests that are about what comes after it."""
+    if not FLOAT_MODEL:
+        FLOAT_MODEL.append(convert(plan(Project(), RPI4, options(cases, folder, "unused"), folder), silent))
+    monkeypatch.setattr("edgekit.build.convert", lambda _plan, _progress: FLOAT_MODEL[0])
+
+
+FLOAT_MODEL: list[FloatModel] = []
+
+
+@pytest.mark.usefixtures("converted_once")
 def test_over_the_budget_fails_with_exit_code_3_and_writes_nothing(
     cases: Path, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -103,6 +116,7 @@ def test_over_the_budget_fails_with_exit_code_3_and_writes_nothing(
     assert not (folder / "over").exists()
 
 
+@pytest.mark.usefixtures("converted_once")
 @pytest.mark.parametrize("io", ["uint8", "float32"])
 def test_other_inputs_and_outputs_of_an_int8_model(cases: Path, folder: Path, io: str) -> None:
     wanted = BuildOptions(
@@ -116,6 +130,7 @@ def test_other_inputs_and_outputs_of_an_int8_model(cases: Path, folder: Path, io
     assert {tensor.dtype for tensor in (*manifest.inputs, *manifest.outputs)} == {io}
 
 
+@pytest.mark.usefixtures("converted_once")
 @pytest.mark.parametrize(("precision", "largest"), [("float16", 56_000), ("dynamic", 40_000)])
 def test_without_data_the_golden_vectors_are_random_and_said_so(
     cases: Path, folder: Path, precision: str, largest: int
