@@ -112,7 +112,7 @@ def _raise_if_unsupported(err: Exception) -> None:
     if scope:
         raise SourceError(
             f"A layer is called {scope[1].rstrip('/')!r}, which TensorFlow cannot use as a name.",
-            hint="Rename it: a letter or digit first, then letters, digits, '.', '_' and '-'; and save the model again.",
+            hint="Rename it: a letter or digit first, then letters, digits, '.', '_' and '-'; save the model again.",
         ) from err
     ops = sorted(set(re.findall(r"'?(tf\.[A-Z]\w+)'? op", text)) | set(re.findall(r"(?:Flex|Custom) ops: (\w+)", text)))
     if ops or "not supported by the native TFLite runtime" in text:

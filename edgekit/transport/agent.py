@@ -129,9 +129,7 @@ def prepare_agent(connection: Connection, *, python: str | None = None) -> Remot
     root = facts["root"]
     if facts["agent"] != "yes":
         _install(connection, facts["python"], root, agent)
-    return RemoteAgent(
-        connection=connection, python=facts["python"], path=f"{root}/agent/{agent.digest}", root=root
-    )
+    return RemoteAgent(connection=connection, python=facts["python"], path=f"{root}/agent/{agent.digest}", root=root)
 
 
 def call(
