@@ -3,7 +3,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.ready
 
-.PHONY: setup demo test test-lab lint format bench cases schema clean help
+.PHONY: setup demo test test-slow test-lab lint format bench cases schema clean help
 
 help:  ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -18,7 +18,10 @@ demo: setup  ## train, build, deploy to this machine, measure
 	@$(BIN)/edgekit demo
 
 test: setup  ## unit and convert tests (no root)
-	@$(BIN)/python -m pytest -q -m "unit or convert" -n 2 --dist loadgroup
+	@$(BIN)/python -m pytest -q -m "(unit or convert) and not slow" -n 2 --dist loadgroup
+
+test-slow: setup  ## the tests that take more than ten seconds each
+	@$(BIN)/python -m pytest -q -m "slow and not lab" -n 2 --dist loadgroup
 
 test-lab: setup  ## real sshd, faults, an arm64 userland (root)
 	@$(BIN)/python -m pytest -q -m lab

@@ -18,8 +18,8 @@ from typing import Any, TextIO
 from edgekit_converters.errors import ConversionError, ConverterError
 from edgekit_converters.sources import CONVERTERS
 
-OUT_OF_MEMORY = ("Cannot allocate memory", "bad_alloc", "OOM when allocating")
-"""What the C library, C++ and TensorFlow say, wrapped in errors of any class."""
+OUT_OF_MEMORY = ("Cannot allocate memory", "bad_alloc", "OOM when allocating", "failed to map segment")
+"""What the C library, C++, TensorFlow and the dynamic linker say, wrapped in errors of any class."""
 
 
 def main(event_fd: int) -> int:

@@ -71,6 +71,7 @@ def test_a_class_from_elsewhere_is_never_called(tmp_path: Path) -> None:
     assert not (tmp_path / "called").exists()
 
 
+@pytest.mark.slow
 def test_a_layer_that_fits_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     layer = {
         "module": "keras.layers",

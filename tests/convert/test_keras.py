@@ -88,6 +88,7 @@ def test_kws_saved_model_int8(cases: Path, converted: Converted) -> None:
     assert accuracy[0] - accuracy[1] <= 0.005
 
 
+@pytest.mark.slow
 def test_two_conversions_give_the_same_bytes(keras_models: Path, converted: Converted, tmp_path: Path) -> None:
     for name in ("sequential.keras", "exported"):
         again = convert(keras_models / name, log_folder=tmp_path)
@@ -100,6 +101,7 @@ def sqnr_db(expected: Any, found: Any) -> float:
     return float(10 * np.log10(np.square(expected, dtype=np.float64).sum() / noise))
 
 
+@pytest.mark.slow
 def test_resnet8_int8_is_at_least_as_good_as_tflite_converter(
     cases: Path, converted: Converted, tmp_path: Path
 ) -> None:

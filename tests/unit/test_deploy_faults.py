@@ -196,6 +196,7 @@ def test_whatever_ends_it_the_old_version_is_active(
     assert deploy(versions[1], connection).active
 
 
+@pytest.mark.slow
 def test_sigkill_at_any_moment_leaves_a_whole_version_and_a_retry_works(
     root: Path, connection: Connection, versions: list[Artifact]
 ) -> None:
@@ -268,6 +269,7 @@ def test_ctrl_c_on_the_host_goes_back(
     assert active(root) == versions[0].digest
 
 
+@pytest.mark.slow
 def test_a_second_deployment_waits_and_then_says_who_holds_the_lock(
     root: Path, connection: Connection, versions: list[Artifact], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -281,6 +283,7 @@ def test_a_second_deployment_waits_and_then_says_who_holds_the_lock(
     assert active(root) == versions[0].digest
 
 
+@pytest.mark.slow
 def test_a_host_that_falls_silent_is_given_up(root: Path, connection: Connection, versions: list[Artifact]) -> None:
     attempt = ByHand(prepare_agent(connection), versions[0])
     attempt.send(attempt.hear_need()[:1000])
