@@ -15,6 +15,7 @@ from edgekit.project import load_project
 pytestmark = [pytest.mark.convert, pytest.mark.xdist_group("demo")]
 
 
+@pytest.mark.slow
 def test_the_demo_goes_the_whole_way_and_its_folder_builds_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

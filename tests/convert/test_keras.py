@@ -127,9 +127,9 @@ def test_resnet8_int8_is_at_least_as_good_as_tflite_converter(
         ("sequential.keras", ["image"], ["scores"]),
         ("keras3.h5", ["image"], ["scores"]),
         ("multi.keras", ["second", "first"], ["left", "right"]),
-        ("dicts.keras", ["first", "second"], ["p", "q"]),
+        pytest.param("dicts.keras", ["first", "second"], ["p", "q"], marks=pytest.mark.slow),
         ("lstm.keras", ["sequence"], None),
-        ("gru.keras", ["sequence"], None),
+        pytest.param("gru.keras", ["sequence"], None, marks=pytest.mark.slow),
     ],
 )
 def test_generated_models(
@@ -149,7 +149,7 @@ def test_exported_saved_model_needs_no_tf_keras(keras_models: Path, converted: C
     np.testing.assert_allclose(run(model, inputs)[0], run(same, inputs)[0], atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["lstm.keras", "gru.keras"])
+@pytest.mark.parametrize("name", ["lstm.keras", pytest.param("gru.keras", marks=pytest.mark.slow)])
 def test_recurrent_layers(keras_models: Path, converted: Converted, name: str) -> None:
     model = converted(keras_models / name)
     halved = quantize(model, precision="float16")
