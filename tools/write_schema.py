@@ -1,5 +1,6 @@
 """Write docs/schema/*.json: the JSON Schemas of what edgekit reads and writes, from the classes themselves."""
 
+import inspect
 import json
 import sys
 from pathlib import Path
@@ -27,9 +28,19 @@ def schema(name: str) -> str:
     document: dict[str, Any] = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": name,
-        **msgspec.json.schema(SCHEMAS[name]),
+        **_cleaned(msgspec.json.schema(SCHEMAS[name])),
     }
     return json.dumps(document, indent=2) + "\n"
+
+
+def _cleaned(value: Any) -> Any:
+    """Descriptions without the indentation of their docstrings, which Python keeps before 3.13."""
+    if isinstance(value, dict):
+        return {
+            key: inspect.cleandoc(item) if key == "description" and isinstance(item, str) else _cleaned(item)
+            for key, item in value.items()
+        }
+    return [_cleaned(item) for item in value] if isinstance(value, list) else value
 
 
 def main() -> int:
