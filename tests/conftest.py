@@ -1,5 +1,6 @@
 """Fixtures every test can use."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,10 @@ from hypothesis import HealthCheck, settings
 # Shared machines are slow at times: how long an example takes says nothing about the code.
 settings.register_profile("edgekit", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 settings.load_profile("edgekit")
+
+# A shell that runs the tests in the background ignores Ctrl-C for them; some of them are about Ctrl-C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parent.parent
 
