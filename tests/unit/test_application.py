@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from edgekit.agent.events import AgentError
 from edgekit.agent.runtime import Model, quantize
 from edgekit.artifact import MODEL, Artifact, TensorEntry
 from edgekit.deploy import deploy, rollback
-from edgekit.device import resolve_device
 from edgekit.project import Preprocessing
 from edgekit.transport import Connection, connect
 from tests.artifacts import make_artifact
@@ -34,18 +32,6 @@ def artifact(tmp_path: Path, cases: Path) -> Artifact:
     (entry,) = plain.manifest.inputs
     inputs: tuple[TensorEntry, ...] = (msgspec.structs.replace(entry, preprocessing=SCALED),)
     return make_artifact(tmp_path / "images", data, inputs=inputs, labels=LABELS, name="images")
-
-
-@pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("EDGEKIT_LOCAL_ROOT", str(tmp_path / "device"))
-    return tmp_path / "device"
-
-
-@pytest.fixture
-def connection(root: Path) -> Iterator[Connection]:
-    with connect(resolve_device("local")) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import pytest
 
 from edgekit.artifact import GOLDEN, MODEL, Artifact
 from edgekit.deploy import deploy, rollback
-from edgekit.device import resolve_device
 from edgekit.errors import (
     ArtifactError,
     DeviceConfigError,
@@ -23,30 +21,11 @@ from edgekit.errors import (
 )
 from edgekit.project import Deploy
 from edgekit.target import load_target
-from edgekit.transport import Connection, connect
+from edgekit.transport import Connection
 from edgekit.transport.agent import call, prepare_agent, result
 from tests.artifacts import make_artifact, with_wrong_golden
 
 pytestmark = pytest.mark.unit
-
-
-@pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("EDGEKIT_LOCAL_ROOT", str(tmp_path / "device"))
-    return tmp_path / "device"
-
-
-@pytest.fixture
-def connection(root: Path) -> Iterator[Connection]:
-    with connect(resolve_device("local")) as opened:
-        yield opened
-
-
-@pytest.fixture
-def versions(tmp_path: Path, cases: Path) -> list[Artifact]:
-    """Four versions of one small model."""
-    model = (cases / "models" / "tflm" / "hello_world_int8.tflite").read_bytes()
-    return [make_artifact(tmp_path / f"v{n}", model, tools={"edgekit": str(n)}) for n in range(4)]
 
 
 def status(connection: Connection) -> dict[str, Any]:

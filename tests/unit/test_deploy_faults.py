@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ import pytest
 
 from edgekit.artifact import MODEL, Artifact
 from edgekit.deploy import deploy, rollback
-from edgekit.device import resolve_device
 from edgekit.errors import DeviceFaultError, IntegrityError, SelfTestError, TransportError
 from edgekit.project import Deploy
 from edgekit.transport import Connection, connect
@@ -28,24 +27,6 @@ from tests.artifacts import make_artifact
 
 pytestmark = pytest.mark.unit
 KILLS = 15
-
-
-@pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("EDGEKIT_LOCAL_ROOT", str(tmp_path / "device"))
-    return tmp_path / "device"
-
-
-@pytest.fixture
-def connection(root: Path) -> Iterator[Connection]:
-    with connect(resolve_device("local")) as opened:
-        yield opened
-
-
-@pytest.fixture
-def versions(tmp_path: Path, cases: Path) -> list[Artifact]:
-    model = (cases / "models" / "tflm" / "hello_world_int8.tflite").read_bytes()
-    return [make_artifact(tmp_path / f"v{n}", model, tools={"edgekit": str(n)}) for n in range(2)]
 
 
 def active(root: Path) -> str | None:

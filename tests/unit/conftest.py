@@ -1,0 +1,32 @@
+"""This machine as a device, with a folder of its own for each test."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edgekit.artifact import Artifact
+from edgekit.device import resolve_device
+from edgekit.transport import Connection, connect
+from tests.artifacts import make_artifact
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """edgekit's folder on the device."""
+    monkeypatch.setenv("EDGEKIT_LOCAL_ROOT", str(tmp_path / "device"))
+    return tmp_path / "device"
+
+
+@pytest.fixture
+def connection(root: Path) -> Iterator[Connection]:
+    """A real connection to this machine."""
+    with connect(resolve_device("local")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def versions(tmp_path: Path, cases: Path) -> list[Artifact]:
+    """Four versions of one small model."""
+    model = (cases / "models" / "tflm" / "hello_world_int8.tflite").read_bytes()
+    return [make_artifact(tmp_path / f"v{n}", model, tools={"edgekit": str(n)}) for n in range(4)]
