@@ -1,7 +1,6 @@
 """The values that travel from a source model to a quantized one."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 Precision = Literal["float32", "float16", "dynamic", "int8"]
@@ -56,8 +55,6 @@ class FloatModel:
     tools: dict[str, str]
     """Package name -> version of what converted it."""
     findings: tuple[Finding, ...] = ()
-    log: Path | None = None
-    """The framework's own output, kept when it said something."""
 
 
 @dataclass(frozen=True, kw_only=True)

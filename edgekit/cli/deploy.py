@@ -59,6 +59,11 @@ def command(
     except SelfTestError as err:
         print_mismatch(err.details)
         raise
+    show_deployment(deployment, as_json=as_json)
+
+
+def show_deployment(deployment: "Deployment", *, as_json: bool) -> None:
+    """The result on stdout, its findings on stderr; of a deployment and of a rollback."""
     if as_json:
         emit(deployment)
     else:

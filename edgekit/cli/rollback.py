@@ -2,7 +2,7 @@
 
 import click
 
-from edgekit.cli.options import common, emit, option, print_findings
+from edgekit.cli.options import common, option
 
 
 @click.command()
@@ -13,7 +13,7 @@ from edgekit.cli.options import common, emit, option, print_findings
 @common
 def command(*, device: str, name: str | None, as_json: bool, verbose: bool) -> None:  # noqa: ARG001 - acts in its callback
     """Make the version before the active one active again; self-test and health check decide."""
-    from edgekit.cli.deploy import print_deployment, print_mismatch
+    from edgekit.cli.deploy import print_mismatch, show_deployment
     from edgekit.deploy import only_model, rollback
     from edgekit.errors import SelfTestError
     from edgekit.project import load_project
@@ -28,8 +28,4 @@ def command(*, device: str, name: str | None, as_json: bool, verbose: bool) -> N
         except SelfTestError as err:
             print_mismatch(err.details)
             raise
-    if as_json:
-        emit(deployment)
-    else:
-        print_deployment(deployment)
-    print_findings(deployment.findings)
+    show_deployment(deployment, as_json=as_json)
