@@ -1,13 +1,21 @@
 """The values that travel from a source model to a quantized one."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
-Precision = Literal["float32", "float16", "dynamic", "int8"]
-"""``int8`` is full integer: weights, activations, inputs and outputs (see ``IoDtype``)."""
+Precision = Literal["float32", "float16", "dynamic", "int8", "int16x8"]
+"""``int8`` is full integer: weights, activations, inputs and outputs (see ``IoDtype``). ``int16x8`` has int16
+activations over int8 weights."""
 
-IoDtype = Literal["int8", "uint8", "float32"]
-"""What the application hands in and gets back in an ``int8`` model."""
+IoDtype = Literal["int8", "uint8", "int16", "float32"]
+"""What the application hands in and gets back in an ``int8`` (or, ``int16`` and ``float32``, an ``int16x8``) model."""
+
+LayerPrecision = Literal["int16x8", "float32"]
+"""What a single layer of an ``int8`` file can be rescued to."""
+
+Calibrator = Literal["min-max", "moving-average", "percentile", "mse", "entropy"]
+"""How the range of an activation is estimated from what the calibration samples gave."""
 
 Severity = Literal["info", "warning", "error"]
 
@@ -70,4 +78,22 @@ class QuantizedModel:
 
 
 Ranges = dict[str, tuple[float, float]]
-"""Tensor name -> (min, max) seen over the calibration samples."""
+"""Tensor name -> (min, max) that quantization covers, as a calibrator estimated it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scheme:
+    """How a float model is quantized; the rules of a target and the wishes of a user, already made one."""
+
+    precision: Precision
+    io: IoDtype = "float32"
+    weight_bits: Literal[4, 8] = 8
+    """4: int4 weights where the runtime has kernels for them; the others stay int8."""
+    per_channel: bool = True
+    """One scale per output channel of a convolution's weights, else one per tensor."""
+    per_channel_fully_connected: bool = True
+    """The same for FULLY_CONNECTED, which fewer runtimes know; needs ``per_channel``."""
+    symmetric_activations: bool = False
+    """Zero point 0 in every activation (int8 affine otherwise; int16 is always symmetric)."""
+    layers: Mapping[str, LayerPrecision] = field(default_factory=dict)
+    """Name of an op's first output in the float model -> what it is computed in instead of int8."""
