@@ -7,6 +7,7 @@ EdgekitError                  1   error: message, cause, what to do
 ├── ModelError                1   the source model, its conversion or quantization
 ├── DataError                 1   calibration, evaluation or prediction data
 ├── ArtifactError             1   a folder that is no artifact, or an artifact used for the wrong thing
+├── PlotError                 1   a plot that cannot be drawn or written
 ├── DeviceFaultError          1   the device answered and could not do it: no runtime, disk full, read-only
 ├── GateError                 3   accuracy, audit, coverage, numerics, latency
 │   ├── AuditError
@@ -64,6 +65,10 @@ class DataError(EdgekitError):
 
 class ArtifactError(EdgekitError):
     """Not an artifact, or one that does not fit what it is used for."""
+
+
+class PlotError(EdgekitError):
+    """A plot cannot be drawn or written."""
 
 
 class DeviceFaultError(EdgekitError):
