@@ -14,6 +14,8 @@ COMMANDS = {
     "info": "machine",
     "bench": "bench",
     "bench-process": "measure",
+    "infer": "infer",
+    "infer-process": "infer",
     "status": "store",
     "deploy": "store",
     "rollback": "store",

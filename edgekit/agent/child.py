@@ -6,9 +6,10 @@ import select
 import signal
 import subprocess
 import sys
-from typing import Any, BinaryIO, Callable, Dict, List, Optional
+from collections import deque
+from typing import Any, BinaryIO, Callable, Dict, Iterator, Optional, Sequence
 
-from .events import AgentError, Request, Result
+from .events import AgentError, Emit, Request, Result
 
 HEARTBEAT_S = 5.0
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -18,15 +19,18 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 class Child:
     """A command that was started; it sees the end of its stdin only in ``finish``, or when we die.
 
-    A command that has much to import can do so at once and read stdin to its end before it begins.
+    A command that has much to import can do so at once and read stdin to its end before it begins. ``descriptors``
+    are open files that it gets under the same numbers.
     """
 
-    def __init__(self, command: str, request: Request) -> None:
+    def __init__(self, command: str, request: Request, descriptors: Sequence[int] = ()) -> None:
         arguments = [sys.executable, "-B", "-m", "edgekit.agent", command]
         paths = [ROOT] + [path for path in [os.environ.get("PYTHONPATH")] if path]
         environment = dict(os.environ, PYTHONPATH=os.pathsep.join(paths))
         self._command = command
-        self._process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+        self._process = subprocess.Popen(
+            arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, pass_fds=descriptors
+        )
         try:
             self._process.stdin.write(json.dumps(request).encode() + b"\n")  # type: ignore[union-attr]
             self._process.stdin.flush()  # type: ignore[union-attr]
@@ -40,8 +44,18 @@ class Child:
     def finish(self, stdin: Optional[BinaryIO] = None, on_wait: Callable[[], None] = lambda: None) -> Result:
         """The fields of its ``done`` event; see ``run_child``."""
         self._close_stdin()
-        output = _collect(self._process.stdout, stdin, on_wait)
-        return _result(output, self._process.wait(), self._command)
+        last = deque(_lines(self._process.stdout, stdin, on_wait), 1)
+        return _result(last[0] if last else b"", self._process.wait(), self._command)
+
+    def relay(self, emit: Emit, on_wait: Callable[[], None] = lambda: None) -> Result:
+        """Pass its events on as they come; the fields of its ``done`` event, errors as in ``run_child``."""
+        self._close_stdin()
+        last = b""
+        for last in _lines(self._process.stdout, None, on_wait):
+            event = json.loads(last.decode())
+            if event["event"] not in ("done", "error"):
+                emit(**event)
+        return _result(last, self._process.wait(), self._command)
 
     def kill(self) -> None:
         """End it if it still runs; can be called again."""
@@ -76,8 +90,8 @@ def run_child(
         child.kill()
 
 
-def _collect(pipe: Any, stdin: Optional[BinaryIO], on_wait: Callable[[], None]) -> bytes:
-    chunks: List[bytes] = []
+def _lines(pipe: Any, stdin: Optional[BinaryIO], on_wait: Callable[[], None]) -> Iterator[bytes]:
+    rest = b""
     watched = [pipe] if stdin is None else [pipe, stdin]
     while True:
         ready = select.select(watched, [], [], HEARTBEAT_S)[0]
@@ -88,15 +102,19 @@ def _collect(pipe: Any, stdin: Optional[BinaryIO], on_wait: Callable[[], None]) 
         if pipe in ready:
             chunk = os.read(pipe.fileno(), 65536)
             if not chunk:
-                return b"".join(chunks)
-            chunks.append(chunk)
+                break
+            pieces = (rest + chunk).split(b"\n")
+            rest = pieces.pop()
+            for piece in pieces:
+                yield piece
+    if rest:
+        yield rest
 
 
-def _result(output: bytes, status: int, command: str) -> Result:
+def _result(line: bytes, status: int, command: str) -> Result:
     answer: Dict[str, Any] = {}
-    lines = output.splitlines()
-    if lines and status in (0, 1):
-        answer = json.loads(lines[-1].decode())
+    if line and status in (0, 1):
+        answer = json.loads(line.decode())
     event = answer.pop("event", None)
     if event == "error":
         raise AgentError(answer["kind"], answer["message"], answer["hint"], answer["details"])

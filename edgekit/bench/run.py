@@ -1,6 +1,6 @@
 """``bench``: one call of the agent on the device, its answer as a report."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +8,12 @@ from edgekit.artifact import Artifact
 from edgekit.bench.plan import BenchOptions, choose_delegate, payload, read_subject, request
 from edgekit.bench.report import BenchmarkReport, summarize
 from edgekit.bench.samples import collect
-from edgekit.errors import DeviceFaultError, ModelError
 from edgekit.transport import Connection
 from edgekit.transport.agent import call, prepare_agent
+from edgekit.transport.files import answer_need
 
 SILENCE_S = 60.0
 """The agent says something every few seconds."""
-CHUNK = 256 * 1024
 
 OnProgress = Callable[[int, int], None]
 
@@ -45,7 +44,7 @@ def bench(
         agent,
         "bench",
         request(subject, options, delegate=delegate, root=agent.root),
-        answer=lambda event: _answer(event, files, device.name),
+        answer=lambda event: answer_need(event, files, device.name),
         timeout_s=SILENCE_S,
     )
     total = options.processes * len(options.num_threads)
@@ -65,22 +64,3 @@ def _counted(events: Iterator[dict[str, Any]], on_progress: OnProgress, total: i
             done += 1
             on_progress(done, total)
         yield event
-
-
-def _answer(event: Mapping[str, Any], files: Mapping[str, Path], device: str) -> Iterator[bytes]:
-    """The bytes of the files that a ``need`` event names, one after the other."""
-    if event["event"] != "need":
-        return
-    digests = event.get("files")
-    if not isinstance(digests, list) or not all(isinstance(digest, str) and digest in files for digest in digests):
-        raise DeviceFaultError(
-            f"{device}: the agent asks for files that are not part of this benchmark: {str(digests)[:200]}.",
-            hint="Something else than edgekit's agent answers there; run it again with -v.",
-        )
-    for digest in digests:
-        try:
-            with files[digest].open("rb") as stream:
-                while chunk := stream.read(CHUNK):
-                    yield chunk
-        except OSError as err:
-            raise ModelError(f"{files[digest]} cannot be read: {err.strerror}.", hint="Check the file.") from err
