@@ -13,7 +13,7 @@ from edgekit_converters.bias_room import make_room
 from edgekit_converters.errors import QuantizationError
 from edgekit_converters.flatbuffer import add_signature, builtin_name, read, signature_specs, write
 from edgekit_converters.float16 import halve_weights
-from edgekit_converters.types import Finding, FloatModel, IoDtype, Precision, QuantizedModel, Ranges
+from edgekit_converters.types import Finding, FloatModel, IoDtype, Precision, QuantizedModel, Ranges, Scheme
 
 RECURRENT_OPS = frozenset({
     "WHILE", "LSTM", "RNN", "SVDF", "UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN",
@@ -30,16 +30,16 @@ _EVERYTHING = ".*"
 def quantize(
     model: FloatModel,
     *,
-    precision: Precision,
-    io: IoDtype = "int8",
+    scheme: Scheme,
     ranges: Ranges | None = None,
-    per_channel_fully_connected: bool = True,
 ) -> QuantizedModel:
-    """Bring the model to ``precision``; the same arguments give the same bytes.
+    """Bring the model to what ``scheme`` says; the same arguments give the same bytes.
 
-    ``io`` (dtype of inputs and outputs) and ``ranges`` (from ``collect_ranges``) matter to ``int8`` only. Raises
-    QuantizationError when the precision cannot be reached, never returns a file that is something else.
+    ``ranges`` (of every activation, see ``Ranges``) matter to ``int8`` and ``int16x8`` only. Raises
+    QuantizationError when the scheme cannot be reached, never returns a file that is something else.
     """
+    precision, io = scheme.precision, scheme.io
+    per_channel_fully_connected = scheme.per_channel_fully_connected
     if precision == "float32":
         return QuantizedModel(
             tflite=model.tflite, precision=precision, inputs=model.inputs, outputs=model.outputs, tools={}

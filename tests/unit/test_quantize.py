@@ -15,10 +15,12 @@ from edgekit_converters.errors import QuantizationError
 from edgekit_converters.flatbuffer import read, write
 from edgekit_converters.quantize import MIN_WIDTH, quantize
 from edgekit_converters.ranges import collect_ranges
-from edgekit_converters.types import FloatModel, IoDtype, Precision, QuantizedModel
+from edgekit_converters.types import FloatModel, IoDtype, Precision, QuantizedModel, Scheme
 from tests.unit.float_models import float_model
 
 pytestmark = pytest.mark.unit
+
+INT8 = Scheme(precision="int8", io="int8")
 
 
 def samples(model: FloatModel, count: int, high: float = 1.0) -> Iterator[dict[str, Any]]:
@@ -84,43 +86,43 @@ def test_ranges_are_the_true_minimum_and_maximum(resnet: FloatModel) -> None:
 
 
 def test_int8_is_integer_through_and_through(resnet: FloatModel, resnet_ranges: Any) -> None:
-    model = quantize(resnet, precision="int8", ranges=resnet_ranges)
+    model = quantize(resnet, scheme=INT8, ranges=resnet_ranges)
     assert set(dtypes(model)) == {"int8", "int32"}
     assert [spec.name for spec in (*model.inputs, *model.outputs)] == ["in0", "out0"]
     assert model.inputs[0].zero_point == -128
-    assert model.tflite == quantize(resnet, precision="int8", ranges=resnet_ranges).tflite
+    assert model.tflite == quantize(resnet, scheme=INT8, ranges=resnet_ranges).tflite
     assert len(model.tflite) < 98_464, "the size plain TFLiteConverter reaches"
 
 
 @pytest.mark.parametrize("io", ["uint8", "float32"])
 def test_other_inputs_and_outputs(resnet: FloatModel, resnet_ranges: Any, io: str) -> None:
-    model = quantize(resnet, precision="int8", io=cast("IoDtype", io), ranges=resnet_ranges)
+    model = quantize(resnet, scheme=Scheme(precision="int8", io=cast("IoDtype", io)), ranges=resnet_ranges)
     assert {spec.dtype for spec in (*model.inputs, *model.outputs)} == {io}
     assert dtypes(model)[io] == 2
-    same = quantize(resnet, precision="int8", ranges=resnet_ranges)
+    same = quantize(resnet, scheme=INT8, ranges=resnet_ranges)
     for sample in samples(resnet, 3, 255):
         np.testing.assert_allclose(run(model, sample), run(same, sample), atol=2.5 / 256)
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("float16", 2e-2), ("dynamic", 0.2)])
 def test_weights_only(resnet: FloatModel, precision: Precision, tolerance: float) -> None:
-    model = quantize(resnet, precision=precision)
+    model = quantize(resnet, scheme=Scheme(precision=precision))
     assert {spec.dtype for spec in (*model.inputs, *model.outputs)} == {"float32"}
     assert len(model.tflite) < 0.6 * len(resnet.tflite)
-    assert model.tflite == quantize(resnet, precision=precision).tflite
+    assert model.tflite == quantize(resnet, scheme=Scheme(precision=precision)).tflite
     for sample in samples(resnet, 5, 255):
         np.testing.assert_allclose(run(model, sample), run(resnet, sample), atol=tolerance)
 
 
 def test_float32_passes_through(resnet: FloatModel) -> None:
-    assert quantize(resnet, precision="float32").tflite is resnet.tflite
+    assert quantize(resnet, scheme=Scheme(precision="float32")).tflite is resnet.tflite
 
 
 def test_fully_connected_per_tensor_where_the_target_needs_it(resnet: FloatModel, resnet_ranges: Any) -> None:
     from edgekit_converters.structure import read_structure
 
     def scales(*, per_channel: bool) -> int:
-        model = quantize(resnet, precision="int8", ranges=resnet_ranges, per_channel_fully_connected=per_channel)
+        model = quantize(resnet, scheme=replace(INT8, per_channel_fully_connected=per_channel), ranges=resnet_ranges)
         (dense,) = (op for op in read_structure(model.tflite).ops if op.name == "FULLY_CONNECTED")
         weights = dense.inputs[1]
         assert weights is not None
@@ -135,7 +137,7 @@ def test_a_large_model_keeps_its_weights_with_uint8_io(cases: Path) -> None:
     ranges = collect_ranges(vww.tflite, samples(vww, 10))
     ios: tuple[IoDtype, ...] = ("int8", "uint8")
     for io in ios:
-        model = quantize(vww, precision="int8", io=io, ranges=ranges)
+        model = quantize(vww, scheme=replace(INT8, io=io), ranges=ranges)
         assert 250_000 < len(model.tflite) < 333_288
         for sample in samples(vww, 2):
             np.testing.assert_allclose(run(model, sample), run(vww, sample), atol=0.1)
@@ -144,18 +146,18 @@ def test_a_large_model_keeps_its_weights_with_uint8_io(cases: Path) -> None:
 @pytest.mark.parametrize("ranges", [None, {}])
 def test_int8_without_data(resnet: FloatModel, ranges: Any) -> None:
     with pytest.raises(QuantizationError, match="int8 needs calibration data") as caught:
-        quantize(resnet, precision="int8", ranges=ranges)
+        quantize(resnet, scheme=INT8, ranges=ranges)
     assert "--calibration" in caught.value.hint
 
 
 def test_ranges_of_another_model(resnet: FloatModel) -> None:
     with pytest.raises(QuantizationError, match="ai-edge-quantizer cannot quantize this model"):
-        quantize(resnet, precision="int8", ranges={"other": (0.0, 1.0)})
+        quantize(resnet, scheme=INT8, ranges={"other": (0.0, 1.0)})
 
 
 def test_dead_activations_are_said_and_still_run(resnet: FloatModel, resnet_ranges: Any) -> None:
     logits = list(resnet_ranges)[-2]
-    model = quantize(resnet, precision="int8", ranges={**resnet_ranges, logits: (0.0, 1e-12)})
+    model = quantize(resnet, scheme=INT8, ranges={**resnet_ranges, logits: (0.0, 1e-12)})
     (finding,) = model.findings
     assert finding.name == "dead-activations"
     assert f"below {MIN_WIDTH:g}" in finding.message
@@ -176,7 +178,7 @@ def test_a_bias_over_vanishing_weights_keeps_its_sign(cases: Path) -> None:
     weights.data, bias.data = (np.frombuffer(item.tobytes(), np.uint8) for item in (values, offsets))
     dead = replace(tiny, tflite=write(parsed))
     given = [{"in0": np.array([[x]], np.float32)} for x in np.linspace(0, 6.28, 50)]
-    model = quantize(dead, precision="int8", ranges=collect_ranges(dead.tflite, given))
+    model = quantize(dead, scheme=INT8, ranges=collect_ranges(dead.tflite, given))
     errors = [abs(run(model, sample) - run(dead, sample)).max() for sample in given]
     assert max(errors) < 0.05 * max(abs(run(dead, sample)).max() for sample in given)
 
@@ -185,14 +187,14 @@ def test_a_bias_over_vanishing_weights_keeps_its_sign(cases: Path) -> None:
 def test_recurrent_layers_are_refused(cases: Path, precision: Precision) -> None:
     lstm = float_model(cases / "models/tflm/mnist_lstm_float.tflite")
     with pytest.raises(QuantizationError, match=rf"recurrent layer .* cannot be brought to {precision}") as caught:
-        quantize(lstm, precision=precision, ranges={"in0": (0, 1)})
+        quantize(lstm, scheme=Scheme(precision=precision), ranges={"in0": (0, 1)})
     assert "float16" in caught.value.hint
 
 
 def test_a_tiny_model(cases: Path) -> None:
     tiny = float_model(cases / "models/tflm/hello_world_float.tflite")
-    assert set(dtypes(quantize(tiny, precision="dynamic"))) == {"float32", "int8", "int32"}
-    halved = quantize(tiny, precision="float16")
+    assert set(dtypes(quantize(tiny, scheme=Scheme(precision="dynamic")))) == {"float32", "int8", "int32"}
+    halved = quantize(tiny, scheme=Scheme(precision="float16"))
     assert "float16" in dtypes(halved)
 
 
