@@ -1,4 +1,4 @@
-"""``bench``: fresh processes, one after the other, interleaved over the thread counts."""
+"""``bench``: fresh processes, one after the other, interleaved over the configurations."""
 
 from contextlib import contextmanager
 from typing import Any, BinaryIO, Dict, Iterator, Optional
@@ -13,28 +13,40 @@ from .sensors.cpufreq import restore_governor, set_governor
 def bench(request: Request, stdin: BinaryIO, emit: Emit) -> Result:
     """The ``bench`` command; the host keeps stdin open, and its end stops the run.
 
-    request: ``root``; ``files`` (see ``cache.fetch``); ``model`` (sha256), ``inputs`` (input name -> sha256);
-    ``processes``, ``num_threads`` (list), ``governor`` (or None), and what ``measure.bench_process`` takes.
+    request: ``root``; ``files`` (see ``cache.fetch``); ``configurations``: list of ``model`` (sha256), ``inputs``
+    (input name -> sha256), ``delegate`` and ``num_threads``; ``processes`` (for each of them), ``governor`` (or None),
+    ``keep_going``, and what else ``measure.bench_process`` takes.
 
-    Emits ``machine``, ``started`` before and ``process`` after each process, ``alive`` while one runs long.
-    Returns the machine's state ``before`` and ``after`` it all.
+    Emits ``machine``, ``started`` before and ``process`` after each process, ``alive`` while one runs long. With
+    ``keep_going`` a configuration that fails is left out from then on, and ``failed`` says why; otherwise its
+    AgentError ends the run. Returns the machine's state ``before`` and ``after`` it all.
     """
     paths = fetch(request["root"], request["files"], stdin, emit)
     emit("machine", **describe())
-    options = {key: request[key] for key in ("delegate", "num_runs", "warmup_runs", "min_secs", "cpus")}
-    options["model"] = paths[request["model"]]
-    options["inputs"] = {name: paths[digest] for name, digest in request["inputs"].items()}
+    options = {key: request[key] for key in ("num_runs", "warmup_runs", "min_secs", "cpus")}
+    left = [(place, dict(options, **_on_disk(item, paths))) for place, item in enumerate(request["configurations"])]
     before = read_state(slow=True)
     with governor(request["governor"]):
         for number in range(request["processes"]):
-            for threads in request["num_threads"]:
-                _measure(dict(options, num_threads=threads), number, stdin, emit)
+            for place, item in list(left):
+                try:
+                    _measure(item, {"process": number, "configuration": place}, stdin, emit)
+                except AgentError as err:
+                    if not request["keep_going"]:
+                        raise
+                    left.remove((place, item))
+                    emit("failed", configuration=place, message=err.message, hint=err.hint)
         after = read_state(slow=True)
     return {"before": before, "after": after}
 
 
-def _measure(options: Dict[str, Any], number: int, stdin: BinaryIO, emit: Emit) -> None:
-    place = {"process": number, "num_threads": options["num_threads"]}
+def _on_disk(configuration: Dict[str, Any], paths: Dict[str, str]) -> Dict[str, Any]:
+    inputs = {name: paths[digest] for name, digest in configuration["inputs"].items()}
+    return dict(configuration, model=paths[configuration["model"]], inputs=inputs)
+
+
+def _measure(options: Dict[str, Any], place: Dict[str, Any], stdin: BinaryIO, emit: Emit) -> None:
+    place = dict(place, num_threads=options["num_threads"])
     emit("started", **place)
     emit("process", **dict(run_child("bench-process", options, stdin, lambda: emit("alive", **place)), **place))
 

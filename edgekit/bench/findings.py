@@ -3,7 +3,7 @@
 Severity ``error`` makes the run invalid: a clock or a throttle bit moved while samples were taken.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Literal
 
@@ -27,15 +27,18 @@ FEW_SAMPLES = 1000
 """Below this p99 rests on fewer than ten samples."""
 
 
-def find(measurement: Measurement) -> tuple[FindingEntry, ...]:
-    """Everything a user should know about these numbers; the errors first."""
+def find(measurement: Measurement, names: Sequence[str] = ()) -> tuple[FindingEntry, ...]:
+    """Everything a user should know about these numbers; the errors first.
+
+    ``names`` is what the configurations are called in messages; default: their thread counts.
+    """
     return (
         *_clocks(measurement),
         *_frequency(measurement),
         *_throttling(measurement),
         *_machine(measurement),
         *_load(measurement.processes),
-        *_samples(measurement.processes),
+        *_samples(measurement.processes, names),
     )
 
 
@@ -182,22 +185,23 @@ def _load(processes: Iterable[ProcessSamples]) -> Iterator[FindingEntry]:
         )
 
 
-def _samples(processes: Iterable[ProcessSamples]) -> Iterator[FindingEntry]:
+def _samples(processes: Iterable[ProcessSamples], names: Sequence[str]) -> Iterator[FindingEntry]:
     groups: dict[int, list[ProcessSamples]] = {}
     for process in processes:
-        groups.setdefault(process.num_threads, []).append(process)
-    for threads, group in groups.items():
-        yield from _spread(f"{threads} thread" if threads == 1 else f"{threads} threads", group)
+        groups.setdefault(process.configuration, []).append(process)
+    for place, group in groups.items():
+        threads = group[0].num_threads
+        yield from _spread(names[place] if names else f"{threads} thread{'s' * (threads > 1)}", group)
 
 
-def _spread(threads: str, group: list[ProcessSamples]) -> Iterator[FindingEntry]:
+def _spread(name: str, group: list[ProcessSamples]) -> Iterator[FindingEntry]:
     count = sum(len(process.samples_ns) for process in group)
     medians = [median(process.samples_ns) for process in group]
     if len(group) == 1:
         yield from _finding(
             "warning",
             "one-process",
-            f"{threads}: one process alone; the interval is within this process, the next may differ more.",
+            f"{name}: one process alone; the interval is within this process, the next may differ more.",
             "Use --processes 5.",
         )
     elif max(medians) > NOISE_TOLERANCE * min(medians):
@@ -205,13 +209,13 @@ def _spread(threads: str, group: list[ProcessSamples]) -> Iterator[FindingEntry]
         yield from _finding(
             "warning",
             "noise",
-            f"{threads}: the medians of the processes differ by {spread:.0f} %.",
+            f"{name}: the medians of the processes differ by {spread:.0f} %.",
             "Stop other programs, fix the clock, or use more --processes.",
         )
     if count < FEW_SAMPLES:
         yield from _finding(
             "info",
             "few-runs",
-            f"{threads}: p99 of {count} samples rests on {max(1, count // 100)} of them.",
+            f"{name}: p99 of {count} samples rests on {max(1, count // 100)} of them.",
             "Use a larger --num-runs or --min-secs for the tail.",
         )

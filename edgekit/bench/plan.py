@@ -1,7 +1,7 @@
 """What to measure and how: options and a model -> the agent's request and the files it may ask for."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -100,37 +100,62 @@ def _golden_entry(files: Mapping[str, FileEntry], name: str) -> FileEntry:
     return files[name]
 
 
-def choose_delegate(options: BenchOptions, device: Device, subject: Subject) -> str:
-    """The option's, else the device's, else the one the model was made for."""
-    return options.delegate or device.table.delegate or subject.delegate
+class Configuration(Document, frozen=True, kw_only=True):
+    """One thing to measure, in fresh processes of its own."""
+
+    subject: Subject
+    delegate: str
+    num_threads: Positive
 
 
-def request(subject: Subject, options: BenchOptions, *, delegate: str, root: str) -> dict[str, Any]:
-    """What ``edgekit.agent.bench`` takes."""
-    entries = [subject.entry, *(entry for _, entry in subject.inputs.values())]
+def configurations(subject: Subject, options: BenchOptions, device: Device) -> tuple[Configuration, ...]:
+    """One for each thread count; the delegate is the option's, else the device's, else the model's own."""
+    delegate = options.delegate or device.table.delegate or subject.delegate
+    return tuple(
+        Configuration(subject=subject, delegate=delegate, num_threads=threads) for threads in options.num_threads
+    )
+
+
+def request(
+    asked: Sequence[Configuration], options: BenchOptions, *, root: str, keep_going: bool = False
+) -> dict[str, Any]:
+    """What ``edgekit.agent.bench`` takes; ``num_threads`` and ``delegate`` are the configurations' own."""
+    entries = [entry for item in asked for entry in _entries(item.subject)]
     return {
         "root": root,
         "files": [{"sha256": digest, "bytes": size} for digest, size in _unique(entries).items()],
-        "model": subject.entry.sha256,
-        "inputs": {name: entry.sha256 for name, (_, entry) in subject.inputs.items()},
+        "configurations": [
+            {
+                "model": item.subject.entry.sha256,
+                "inputs": {name: entry.sha256 for name, (_, entry) in item.subject.inputs.items()},
+                "delegate": item.delegate,
+                "num_threads": item.num_threads,
+            }
+            for item in asked
+        ],
+        "keep_going": keep_going,
         "processes": options.processes,
-        "num_threads": list(options.num_threads),
         "num_runs": options.num_runs,
         "warmup_runs": options.warmup_runs,
         "min_secs": options.min_secs,
-        "delegate": delegate,
         "cpus": None if options.cpus is None else list(options.cpus),
         "governor": options.governor,
     }
+
+
+def _entries(subject: Subject) -> list[FileEntry]:
+    return [subject.entry, *(entry for _, entry in subject.inputs.values())]
 
 
 def _unique(entries: list[FileEntry]) -> dict[str, int]:
     return {entry.sha256: entry.bytes for entry in entries}
 
 
-def payload(subject: Subject) -> dict[str, Path]:
+def payload(asked: Sequence[Configuration]) -> dict[str, Path]:
     """sha256 -> the file here that has it."""
-    return {subject.entry.sha256: subject.model, **{entry.sha256: path for path, entry in subject.inputs.values()}}
+    subjects = [item.subject for item in asked]
+    inputs = {entry.sha256: path for subject in subjects for path, entry in subject.inputs.values()}
+    return {**{subject.entry.sha256: subject.model for subject in subjects}, **inputs}
 
 
 def parse_threads(text: str) -> tuple[int, ...]:

@@ -1,10 +1,11 @@
 """A measurement -> a report: the numbers, their interval, and what they are worth."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from edgekit.artifact import FindingEntry, Sha256
 from edgekit.bench.findings import find
-from edgekit.bench.plan import BenchOptions, Subject
+from edgekit.bench.plan import BenchOptions, Configuration
 from edgekit.bench.samples import MachineFacts, MachineState, Measurement, ProcessSamples, RuntimeFacts
 from edgekit.bench.statistics import estimate, interval, percentile
 from edgekit.documents import Document
@@ -78,13 +79,10 @@ class BenchmarkReport(Document, frozen=True, kw_only=True):
 
 
 def summarize(
-    measurement: Measurement, *, subject: Subject, options: BenchOptions, delegate: str, device: str
+    measurement: Measurement, asked: Sequence[Configuration], *, options: BenchOptions, device: str
 ) -> BenchmarkReport:
-    """Estimate and interval of every thread count, and the findings. Pure."""
-    results = tuple(
-        _result([item for item in measurement.processes if item.num_threads == threads])
-        for threads in options.num_threads
-    )
+    """Estimate and interval of every thread count of one model, and the findings. Pure."""
+    subject, delegate = asked[0].subject, asked[0].delegate
     return BenchmarkReport(
         device=device,
         machine=measurement.machine,
@@ -94,14 +92,20 @@ def summarize(
         artifact_digest=subject.artifact_digest,
         delegate=delegate,
         options=options,
-        results=results,
+        results=tuple(summarize_processes(group) for group in group_processes(measurement, len(asked))),
         findings=find(measurement),
         before=measurement.before,
         after=measurement.after,
     )
 
 
-def _result(processes: list[ProcessSamples]) -> Result:
+def group_processes(measurement: Measurement, count: int) -> list[list[ProcessSamples]]:
+    """The processes of each of ``count`` configurations, in the order they ran."""
+    return [[item for item in measurement.processes if item.configuration == place] for place in range(count)]
+
+
+def summarize_processes(processes: Sequence[ProcessSamples]) -> Result:
+    """The numbers of one configuration."""
     groups = [item.samples_ns for item in processes]
     pooled = sorted(sample for group in groups for sample in group)
     largest = max(processes, key=lambda item: item.peak_rss_bytes or 0)

@@ -1,13 +1,13 @@
 """``bench``: one call of the agent on the device, its answer as a report."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from edgekit.artifact import Artifact
-from edgekit.bench.plan import BenchOptions, choose_delegate, payload, read_subject, request
+from edgekit.bench.plan import BenchOptions, Configuration, configurations, payload, read_subject, request
 from edgekit.bench.report import BenchmarkReport, summarize
-from edgekit.bench.samples import collect
+from edgekit.bench.samples import Measurement, collect
 from edgekit.transport import Connection
 from edgekit.transport.agent import call, prepare_agent
 from edgekit.transport.files import answer_need
@@ -36,25 +36,39 @@ def bench(
     """
     options = options or BenchOptions()
     device = connection.device
-    subject = read_subject(model)
-    delegate = choose_delegate(options, device, subject)
+    asked = configurations(read_subject(model), options, device)
+    measurement = measure(asked, connection, options, on_progress=on_progress)
+    return summarize(measurement, asked, options=options, device=device.name)
+
+
+def measure(
+    asked: Sequence[Configuration],
+    connection: Connection,
+    options: BenchOptions,
+    *,
+    keep_going: bool = False,
+    on_progress: OnProgress = lambda _done, _total: None,
+) -> Measurement:
+    """Measure configurations interleaved: a fresh process of each in turn, ``options.processes`` times.
+
+    With ``keep_going`` one that does not run on the device is in ``failed`` instead of raising DeviceFaultError.
+    """
+    device = connection.device.name
     agent = prepare_agent(connection)
-    files = payload(subject)
+    files = payload(asked)
     events = call(
         agent,
         "bench",
-        request(subject, options, delegate=delegate, root=agent.root),
-        answer=lambda event: answer_need(event, files, device.name),
+        request(asked, options, root=agent.root, keep_going=keep_going),
+        answer=lambda event: answer_need(event, files, device),
         timeout_s=SILENCE_S,
     )
-    total = options.processes * len(options.num_threads)
-    measurement = collect(
-        _counted(events, on_progress, total),
-        device=device.name,
+    return collect(
+        _counted(events, on_progress, options.processes * len(asked)),
+        device=device,
         processes=options.processes,
-        num_threads=options.num_threads,
+        num_threads=tuple(item.num_threads for item in asked),
     )
-    return summarize(measurement, subject=subject, options=options, delegate=delegate, device=device.name)
 
 
 def _counted(events: Iterator[dict[str, Any]], on_progress: OnProgress, total: int) -> Iterator[dict[str, Any]]:

@@ -93,6 +93,8 @@ class ProcessSamples(Document, frozen=True, kw_only=True):
     """What one fresh process measured."""
 
     process: Count
+    configuration: Count
+    """Which of those asked for."""
     num_threads: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
     runtime: RuntimeFacts
     load_ms: Milliseconds
@@ -111,6 +113,14 @@ class ProcessSamples(Document, frozen=True, kw_only=True):
     """First right after the warm-up, last right after the last sample."""
 
 
+class Failed(Document, frozen=True, kw_only=True):
+    """A configuration that does not run on the device."""
+
+    configuration: Count
+    message: Text
+    hint: Text
+
+
 class Measurement(Document, frozen=True, kw_only=True):
     """Everything the agent said in one run."""
 
@@ -118,6 +128,8 @@ class Measurement(Document, frozen=True, kw_only=True):
     processes: tuple[ProcessSamples, ...]
     before: MachineState
     after: MachineState
+    failed: tuple[Failed, ...] = ()
+    """What does not run there; some of its processes may be among ``processes``."""
 
 
 class Done(Document, frozen=True, kw_only=True):
@@ -128,14 +140,15 @@ class Done(Document, frozen=True, kw_only=True):
 
 
 class _Event(Document, frozen=True, kw_only=True):
-    event: Literal["need", "machine", "started", "alive", "process", "done"]
+    event: Literal["need", "machine", "started", "alive", "process", "failed", "done"]
 
 
-def parse_event(event: dict[str, Any], *, device: str) -> MachineFacts | ProcessSamples | Done | None:
+def parse_event(event: dict[str, Any], *, device: str) -> MachineFacts | ProcessSamples | Failed | Done | None:
     """One event as a value, None for those that only say where the run is; raises DeviceFaultError."""
-    kinds: dict[str, type[MachineFacts | ProcessSamples | Done]] = {
+    kinds: dict[str, type[MachineFacts | ProcessSamples | Failed | Done]] = {
         "machine": MachineFacts,
         "process": ProcessSamples,
+        "failed": Failed,
         "done": Done,
     }
     name = event.get("event")
@@ -151,11 +164,15 @@ def parse_event(event: dict[str, Any], *, device: str) -> MachineFacts | Process
 def collect(
     events: Iterable[dict[str, Any]], *, device: str, processes: int, num_threads: tuple[int, ...]
 ) -> Measurement:
-    """All events of a run; raises DeviceFaultError for malformed ones, too many, or a process that is missing."""
+    """All events of a run; ``num_threads`` has an entry a configuration.
+
+    Raises DeviceFaultError for malformed events, too many, or a process that is missing.
+    """
     machine: MachineFacts | None = None
     done: Done | None = None
-    samples: dict[tuple[int, int], ProcessSamples] = {}
-    expected = {(process, threads) for process in range(processes) for threads in num_threads}
+    samples: dict[tuple[int, int, int], ProcessSamples] = {}
+    failed: dict[int, Failed] = {}
+    expected = {(process, *item) for process in range(processes) for item in enumerate(num_threads)}
     for count, event in enumerate(events):
         if count > MAX_EVENTS:
             raise _contradiction(device, f"more than {MAX_EVENTS} events")
@@ -165,16 +182,26 @@ def collect(
             case Done() as done:
                 pass
             case ProcessSamples() as found:
-                if (found.process, found.num_threads) not in expected - samples.keys():
+                place = (found.process, found.configuration, found.num_threads)
+                if place not in expected - samples.keys():
                     raise _contradiction(
                         device, f"process {found.process} with {found.num_threads} threads, not asked for"
                     )
-                samples[found.process, found.num_threads] = found
+                samples[place] = found
+            case Failed() as failure:
+                failed[failure.configuration] = failure
             case None:
                 pass
-    if machine is None or done is None or samples.keys() != expected:
+    missing = {place for place in expected - samples.keys() if place[1] not in failed}
+    if machine is None or done is None or missing:
         raise _contradiction(device, f"{len(samples)} of {len(expected)} processes and an end")
-    return Measurement(machine=machine, processes=tuple(samples.values()), before=done.before, after=done.after)
+    return Measurement(
+        machine=machine,
+        processes=tuple(samples.values()),
+        before=done.before,
+        after=done.after,
+        failed=tuple(failed.values()),
+    )
 
 
 def _contradiction(device: str, what: str) -> DeviceFaultError:

@@ -66,24 +66,30 @@ def model(cases: Path) -> Path:
     return cases / "models" / "tflm" / "hello_world_int8.tflite"
 
 
-def request(model: Path, root: Path, **changes: Any) -> dict[str, Any]:
+MEASURE = {"num_runs": 20, "warmup_runs": 1, "min_secs": 0.0, "cpus": None}
+
+
+def request(model: Path, root: Path, *delegates: str, **changes: Any) -> dict[str, Any]:
     data = model.read_bytes()
     digest = hashlib.sha256(data).hexdigest()
     return {
         "root": str(root),
         "files": [{"sha256": digest, "bytes": len(data)}],
-        "model": digest,
-        "inputs": {},
+        "configurations": [
+            {"model": digest, "inputs": {}, "delegate": delegate, "num_threads": 1}
+            for delegate in delegates or ("xnnpack",)
+        ],
+        "keep_going": False,
         "processes": 1,
-        "num_threads": [1],
         "governor": None,
-        "delegate": "xnnpack",
-        "num_runs": 20,
-        "warmup_runs": 1,
-        "min_secs": 0.0,
-        "cpus": None,
+        **MEASURE,
         **changes,
     }
+
+
+def process_request(model: Path, **changes: Any) -> dict[str, Any]:
+    """What ``bench-process`` takes."""
+    return {"model": str(model), "inputs": {}, "delegate": "xnnpack", "num_threads": 1, **MEASURE, **changes}
 
 
 def start_long_run(process: subprocess.Popen[bytes], model: Path, root: Path) -> None:
@@ -100,7 +106,7 @@ def test_bench_says_everything(model: Path, tmp_path: Path) -> None:
         assert hear(process)["files"] == [hashlib.sha256(model.read_bytes()).hexdigest()]
         tell(process, model.read_bytes())
         assert hear(process)["event"] == "machine"
-        assert hear(process) == {"event": "started", "process": 0, "num_threads": 1}
+        assert hear(process) == {"event": "started", "process": 0, "configuration": 0, "num_threads": 1}
         measured = hear(process)
         assert len(measured["samples_ns"]) == 20
         assert len(measured["warmup_ns"]) == 1
@@ -110,6 +116,30 @@ def test_bench_says_everything(model: Path, tmp_path: Path) -> None:
     with agent("bench") as process:
         tell(process, json.dumps(request(model, tmp_path)).encode() + b"\n")
         assert hear(process) == {"event": "need", "files": []}
+
+
+def run_bench(asked: dict[str, Any], model: Path) -> list[dict[str, Any]]:
+    """Every event of a run to its end."""
+    with agent("bench") as process:
+        tell(process, json.dumps(asked).encode() + b"\n")
+        heard = [hear(process)]
+        tell(process, model.read_bytes())
+        while heard[-1]["event"] not in {"done", "error"}:
+            heard.append(hear(process))
+    return heard
+
+
+def test_a_configuration_that_fails_is_left_out_where_the_others_go_on(model: Path, tmp_path: Path) -> None:
+    heard = run_bench(request(model, tmp_path, "/no/such.so", "none", processes=2, keep_going=True), model)
+    failed = [event for event in heard if event["event"] == "failed"]
+    assert [(event["configuration"], "/no/such.so" in event["message"]) for event in failed] == [(0, True)]
+    measured = [event for event in heard if event["event"] == "process"]
+    assert [(event["process"], event["configuration"]) for event in measured] == [(0, 1), (1, 1)]
+
+
+def test_a_configuration_that_fails_ends_the_run_otherwise(model: Path, tmp_path: Path) -> None:
+    last = run_bench(request(model, tmp_path, "none", "/no/such.so"), model)[-1]
+    assert (last["event"], "/no/such.so" in last["message"]) == ("error", True)
 
 
 def test_host_gone_ends_the_run(model: Path, tmp_path: Path) -> None:
@@ -178,7 +208,7 @@ def test_crash_in_a_delegate_names_the_signal(model: Path, tmp_path: Path) -> No
     (tmp_path / "crash.c").write_text(CRASHING_DELEGATE)
     library = tmp_path / "libcrash.so"
     subprocess.run([compiler, "-shared", "-fPIC", "-o", library, tmp_path / "crash.c"], check=True)
-    options = {**request(model, tmp_path), "model": str(model), "delegate": str(library), "num_threads": 1}
+    options = process_request(model, delegate=str(library))
     with pytest.raises(AgentError, match=r"\(bench-process\) was killed by SIGSEGV") as error:
         child.run_child("bench-process", options)
     assert "try xnnpack or none" in error.value.hint
@@ -195,7 +225,7 @@ def test_killed_child_is_perhaps_out_of_memory(tmp_path: Path, monkeypatch: pyte
 
 
 def test_child_passes_on_why_it_failed(model: Path, tmp_path: Path) -> None:
-    options = {**request(model, tmp_path), "model": str(model), "num_threads": 1, "cpus": [4000]}
+    options = process_request(model, cpus=[4000])
     with pytest.raises(AgentError, match=r"cannot run on the CPUs \[4000\]") as error:
         child.run_child("bench-process", options)
     assert "give a --cpu-mask of these" in error.value.hint

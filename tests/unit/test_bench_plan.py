@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from edgekit.bench.plan import (
     BenchOptions,
-    choose_delegate,
+    configurations,
     parse_cpu_mask,
     parse_threads,
     payload,
@@ -50,12 +50,14 @@ def test_bare_model(tmp_path: Path) -> None:
     subject = read_subject(tmp_path / "small.tflite")
     assert subject.name == "small"
     assert subject.artifact_digest is None
-    asked = request(subject, BenchOptions(num_threads=(1, 2)), delegate="none", root="/r")
+    options = BenchOptions(num_threads=(1, 2), delegate="none")
+    both = configurations(subject, options, Device(name="d", transport="ssh"))
+    asked = request(both, options, root="/r")
     digest = hashlib.sha256(data).hexdigest()
     assert asked["files"] == [{"sha256": digest, "bytes": len(data)}]
-    assert asked["model"] == digest
-    assert asked["num_threads"] == [1, 2]
-    assert payload(subject) == {digest: tmp_path / "small.tflite"}
+    one = {"model": digest, "inputs": {}, "delegate": "none", "num_threads": 1}
+    assert asked["configurations"] == [one, {**one, "num_threads": 2}]
+    assert payload(both) == {digest: tmp_path / "small.tflite"}
 
 
 def test_what_is_no_model(tmp_path: Path) -> None:
@@ -73,6 +75,6 @@ def test_delegate_of_option_then_device_then_model(tmp_path: Path) -> None:
     subject = read_subject(tmp_path / "m.tflite")
     plain = Device(name="d", transport="ssh")
     coral = Device(name="d", transport="ssh", table=DeviceTable(delegate="/lib/libedgetpu.so.1"))
-    assert choose_delegate(BenchOptions(), plain, subject) == "xnnpack"
-    assert choose_delegate(BenchOptions(), coral, subject) == "/lib/libedgetpu.so.1"
-    assert choose_delegate(BenchOptions(delegate="none"), coral, subject) == "none"
+    asked = ((BenchOptions(), plain), (BenchOptions(), coral), (BenchOptions(delegate="none"), coral))
+    found = [configurations(subject, options, device)[0].delegate for options, device in asked]
+    assert found == ["xnnpack", "/lib/libedgetpu.so.1", "none"]

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from edgekit.artifact import FileEntry
 from edgekit.bench.findings import find
-from edgekit.bench.plan import BenchOptions, Subject
+from edgekit.bench.plan import BenchOptions, Configuration, Subject
 from edgekit.bench.report import BenchmarkReport, require_valid, summarize
 from edgekit.bench.samples import FirmwareThrottle, MachineState, Measurement, Policy, collect
 from edgekit.errors import DeviceFaultError, MeasurementInvalidError
@@ -45,7 +45,8 @@ def measurement(lines: list[dict[str, Any]] | None = None) -> Measurement:
 
 def report(found: Measurement) -> BenchmarkReport:
     options = BenchOptions(processes=2, num_threads=(1, 2))
-    return summarize(found, subject=SUBJECT, options=options, delegate="xnnpack", device="garage")
+    asked = [Configuration(subject=SUBJECT, delegate="xnnpack", num_threads=threads) for threads in (1, 2)]
+    return summarize(found, asked, options=options, device="garage")
 
 
 def during(found: Measurement, change: Change, *, process: int = 1, state: int = -1) -> Measurement:
