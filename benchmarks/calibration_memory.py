@@ -35,20 +35,20 @@ def peak_rss_bytes() -> int:
 
 def prepare(folder: Path) -> None:
     """Plan and float model, pickled for the processes to come."""
-    from edgekit.build import convert, silent
+    from edgekit.steps import convert, silent
     from edgekit.plan import BuildOptions, plan
     from edgekit.project import Project
     from edgekit.target import load_target
 
     source = model("keras_h5/ic_resnet8.h5")
-    options = BuildOptions(model=source, precision="int8", calibration="samples.npz")
+    options = BuildOptions(model=str(source), precision="int8", calibration="samples.npz")
     planned = plan(Project(), load_target("rpi4"), options, folder)
     (folder / "prepared").write_bytes(pickle.dumps((planned, convert(planned, silent))))
 
 
 def calibrate_here(folder: Path) -> None:
     """In the fresh process: calibrate, then print samples seen and peak bytes."""
-    from edgekit.build import calibrate, silent
+    from edgekit.steps import calibrate, silent
 
     planned, float_model = pickle.loads((folder / "prepared").read_bytes())
     calibrated = calibrate(planned, float_model, silent)

@@ -44,7 +44,7 @@ def kws_rows(folder: Path) -> list[Row]:
             Project(),
             load_target("rpi4"),
             BuildOptions(
-                model=source, calibration="calibration.npz", evaluate="evaluation.npz", output=folder / "artifact"
+                model=str(source), calibration="calibration.npz", evaluate="evaluation.npz", output=folder / "artifact"
             ),
             folder,
         )
@@ -71,7 +71,7 @@ def resnet8_row(folder: Path) -> Row:
             plan(
                 Project(),
                 load_target("rpi4"),
-                BuildOptions(model=source, calibration="crops.npz", output=folder / f"resnet8-{number}"),
+                BuildOptions(model=str(source), calibration="crops.npz", output=folder / f"resnet8-{number}"),
                 folder,
             )
         )

@@ -8,7 +8,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 
@@ -313,4 +313,12 @@ def sha256_source(path: Path) -> str:
     total = hashlib.sha256()
     for file in sorted(item for item in path.rglob("*") if item.is_file()):
         total.update(f"{file.relative_to(path).as_posix()}\0{sha256_file(file)}\n".encode())
+    return total.hexdigest()
+
+
+def sha256_files(paths: Sequence[Path]) -> str:
+    """sha256 over the names and contents of some files, in the order given."""
+    total = hashlib.sha256()
+    for path in paths:
+        total.update(f"{path.name}\0{sha256_file(path)}\n".encode())
     return total.hexdigest()

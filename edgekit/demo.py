@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgekit.build import Progress, build, silent
+from edgekit.build import build
 from edgekit.device import LOCAL, Device, DeviceTable
 from edgekit.errors import ModelError
 from edgekit.plan import BuildOptions, plan
 from edgekit.project import load_project
+from edgekit.steps import Progress, silent
 from edgekit.target import load_target
 
 if TYPE_CHECKING:

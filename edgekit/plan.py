@@ -3,22 +3,42 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+from msgspec.structs import replace
 
 from edgekit.errors import ProjectError, TargetError
-from edgekit.project import Calibration, Deploy, Evaluation, Input, Project, parse_fraction
+from edgekit.project import Build, Calibration, CalibratorName, Deploy, Evaluation, Input, Project, parse_fraction
+from edgekit.scheme import decide_precision, decide_scheme
 from edgekit.target import IoName, PrecisionName, Target
+from edgekit_converters.sources import FACTORY
+from edgekit_converters.types import Scheme
+
+Layout = Literal["nchw", "nhwc"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class BuildOptions:
     """What the command line says; None where it says nothing."""
 
-    model: Path | None = None
-    precision: PrecisionName | None = None
+    model: str | None = None
+    """A path, or ``package.module:function``."""
+    weights: Path | None = None
+    layout: Layout | None = None
+    precision: PrecisionName | Literal["auto"] | None = None
     io: IoName | None = None
+    weight_bits: Literal[4, 8] | None = None
+    granularity: Literal["per-channel", "per-tensor"] | None = None
+    activations: Literal["affine", "symmetric"] | None = None
+    equalize: bool | None = None
+    correct_biases: bool | None = None
     calibration: str | None = None
+    calibrator: CalibratorName | None = None
     evaluate: str | None = None
+    metric: str | None = None
     max_drop: str | None = None
+    max_trials: int | None = None
+    keep_best: bool = False
     output: Path | None = None
     max_memory_mib: int | None = None
 
@@ -33,22 +53,40 @@ class DataPlan:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SourcePlan:
+    """The model as its user names it."""
+
+    spec: str
+    """A path, or ``package.module:function``; relative to ``directory``."""
+    directory: Path
+    weights: Path | None
+    layout: Layout | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class BuildPlan:
     """Everything a build needs to know."""
 
     name: str
-    source: Path
+    source: SourcePlan
     directory: Path
     """Folder that relative data paths start from."""
     target: Target
-    precision: PrecisionName
-    io: IoName
+    precision: PrecisionName | Literal["auto"]
+    scheme: Scheme
+    """What ``precision`` means in detail; for ``auto`` the int8 that the search starts from."""
+    calibrator: CalibratorName
+    equalize: bool
+    correct_biases: bool
     batch: int
     inputs: dict[str, Input]
     labels: Path | None
     calibration: DataPlan | None
     evaluation: DataPlan | None
+    metric: str
     max_drop: str | None
+    max_trials: int
+    keep_best: bool
     output: Path
     max_memory_mib: int | None
     deploy: Deploy
@@ -58,19 +96,15 @@ def plan(project: Project, target: Target, options: BuildOptions, directory: Pat
     """Decide the build; raises ProjectError or TargetError when it cannot be done as asked."""
     _check_support(target)
     source = _source(project, options, directory)
-    precision = _precision(project, target, options)
-    io = _io(project, target, options, precision)
+    wishes = _wishes(project.build, options)
+    precision = decide_precision(options.precision or wishes.precision, target)
     calibration = _data(options.calibration, project.calibration)
     evaluation = _data(options.evaluate, project.evaluation)
     max_drop = options.max_drop or (project.evaluation.max_drop if project.evaluation else None)
     _check_budget(max_drop, evaluation)
-    if precision == "int8" and calibration is None:
-        raise ProjectError(
-            "int8 needs calibration data: the ranges of the activations come from real samples.",
-            hint="Give --calibration DATA (.npz, .npy, a folder of images or package.module:function), "
-            "or choose --precision float16 or dynamic, which need none.",
-        )
-    name = project.name or name_of(source)
+    _needs_calibration(precision, calibration)
+    _needs_budget(precision, max_drop)
+    name = project.name or name_of(source.spec)
     model = project.model
     return BuildPlan(
         name=name,
@@ -78,13 +112,19 @@ def plan(project: Project, target: Target, options: BuildOptions, directory: Pat
         directory=directory,
         target=target,
         precision=precision,
-        io=io,
+        scheme=decide_scheme(precision, wishes, target),
+        calibrator=options.calibrator or (project.calibration.calibrator if project.calibration else "min-max"),
+        equalize=wishes.equalize,
+        correct_biases=wishes.correct_biases,
         batch=model.batch if model else 1,
         inputs=project.input,
         labels=directory / model.labels if model and model.labels else None,
         calibration=calibration,
         evaluation=evaluation,
+        metric=options.metric or "top1",
         max_drop=max_drop,
+        max_trials=wishes.max_trials,
+        keep_best=options.keep_best,
         output=options.output or directory / "build" / f"{name}-{target.name}-{precision}",
         max_memory_mib=options.max_memory_mib,
         deploy=project.deploy,
@@ -99,44 +139,50 @@ def _check_support(target: Target) -> None:
         )
 
 
-def _source(project: Project, options: BuildOptions, directory: Path) -> Path:
+def _source(project: Project, options: BuildOptions, directory: Path) -> SourcePlan:
+    """A model on the command line is found from where the command runs, one of edgekit.toml from its folder."""
+    table = project.model
+    layout = options.layout or (table.layout if table else None)
     if options.model is not None:
-        return options.model
-    if project.model is None:
+        return SourcePlan(spec=options.model, directory=Path(), weights=options.weights, layout=layout)
+    if table is None:
         raise ProjectError(
             "There is no model: none was given, and there is no edgekit.toml with a [model] here.",
             hint="`edgekit build MODEL --target NAME`, or `edgekit init MODEL` first.",
         )
-    return directory / project.model.path
+    weights = options.weights or (directory / table.weights if table.weights else None)
+    return SourcePlan(spec=table.path, directory=directory, weights=weights, layout=layout)
 
 
-def _precision(project: Project, target: Target, options: BuildOptions) -> PrecisionName:
-    precision = options.precision or project.build.precision or target.quantization.default_precision
-    if precision not in target.quantization.precisions:
-        raise TargetError(
-            f"{target.name} takes {', '.join(target.quantization.precisions)}; {precision} was asked for.",
-            hint=f"Use --precision {target.quantization.default_precision}.",
+def _wishes(build: Build, options: BuildOptions) -> Build:
+    """[build] of edgekit.toml with the flags laid over it."""
+    flags = {
+        "io": options.io,
+        "weight_bits": options.weight_bits,
+        "granularity": options.granularity,
+        "activations": options.activations,
+        "equalize": options.equalize,
+        "correct_biases": options.correct_biases,
+        "max_trials": options.max_trials,
+    }
+    return replace(build, **{name: value for name, value in flags.items() if value is not None})
+
+
+def _needs_calibration(precision: str, calibration: DataPlan | None) -> None:
+    if precision in {"int8", "int16x8", "auto"} and calibration is None:
+        raise ProjectError(
+            f"{precision} needs calibration data: the ranges of the activations come from real samples.",
+            hint="Give --calibration DATA (.npz, .npy, a folder of images or package.module:function), "
+            "or choose --precision float16 or dynamic, which need none.",
         )
-    return precision
 
 
-def _io(project: Project, target: Target, options: BuildOptions, precision: PrecisionName) -> IoName:
-    asked = options.io or project.build.io
-    if precision != "int8":
-        if asked not in {None, "float32"}:
-            raise ProjectError(
-                f"io {asked} needs an int8 model; a {precision} model takes and gives float32.",
-                hint="Leave --io away, or use --precision int8.",
-            )
-        return "float32"
-    io = asked or target.quantization.io_dtypes[0]
-    if io not in target.quantization.io_dtypes:
-        raise TargetError(
-            f"{target.name} takes inputs and outputs of {', '.join(target.quantization.io_dtypes)}; "
-            f"{io} was asked for.",
-            hint=f"Use --io {target.quantization.io_dtypes[0]}.",
+def _needs_budget(precision: str, max_drop: str | None) -> None:
+    if precision == "auto" and max_drop is None:
+        raise ProjectError(
+            "--precision auto looks for the fastest file that keeps a budget, and there is none.",
+            hint="Give --max-drop, such as 1pt, and --evaluate DATA with held-out labelled samples.",
         )
-    return io
 
 
 def _data(flag: str | None, table: Calibration | Evaluation | None) -> DataPlan | None:
@@ -155,8 +201,10 @@ def _check_budget(max_drop: str | None, evaluation: DataPlan | None) -> None:
         )
 
 
-def name_of(source: Path) -> str:
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", source.stem).strip("-._")[:63]
+def name_of(spec: str) -> str:
+    """A model's name from its path or ``package.module:function``; raises ProjectError where none can be made."""
+    stem = spec.rpartition(":")[2] if FACTORY.fullmatch(spec) else Path(spec).stem
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:63]
     if not name:
-        raise ProjectError(f"No name can be made from {source.name!r}.", hint='Set name = "..." in edgekit.toml.')
+        raise ProjectError(f"No name can be made from {spec!r}.", hint='Set name = "..." in edgekit.toml.')
     return name

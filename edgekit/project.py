@@ -17,6 +17,7 @@ Fraction = Annotated[str, msgspec.Meta(pattern=r"^\d+(\.\d+)?(pt|%)$")]
 PathText = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]+$")]
 """A path as the file system takes it: not empty, no NUL."""
 Pixels = Annotated[int, msgspec.Meta(ge=1, le=8192)]
+CalibratorName = Literal["auto", "min-max", "moving-average", "percentile", "mse", "entropy"]
 Batch = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 
 
@@ -62,6 +63,11 @@ class Model(Document, frozen=True, kw_only=True):
     """The source model."""
 
     path: PathText
+    """A file or folder, or ``package.module:function`` that returns a torch.nn.Module."""
+    weights: PathText | None = None
+    """State of a ``package.module:function``: .pth, .th or .safetensors."""
+    layout: Literal["nchw", "nhwc"] | None = None
+    """Layout of the built model's image inputs and outputs; None leaves what the source has or its converter makes."""
     batch: Batch = 1
     """Static batch of the converted model."""
     labels: PathText | None = None
@@ -72,8 +78,20 @@ class Build(Document, frozen=True, kw_only=True):
     """Defaults of ``edgekit build``."""
 
     target: str | None = None
-    precision: PrecisionName | None = None
+    precision: PrecisionName | Literal["auto"] | None = None
     io: IoName | None = None
+    weight_bits: Literal[4, 8] = 8
+    """4: int4 weights where the runtime has kernels for them."""
+    granularity: Literal["per-channel", "per-tensor"] | None = None
+    """Scales of the weights; default: per channel where the target allows it."""
+    activations: Literal["affine", "symmetric"] | None = None
+    """Default: affine where the target allows it."""
+    equalize: bool = False
+    """Cross-layer equalization (Nagel et al. 2019)."""
+    correct_biases: bool = False
+    """Empirical bias correction (Nagel et al. 2019)."""
+    max_trials: PositiveInt = 24
+    """Files that ``precision = "auto"`` may measure."""
 
 
 class Calibration(Document, frozen=True, kw_only=True):
@@ -82,6 +100,8 @@ class Calibration(Document, frozen=True, kw_only=True):
     data: PathText
     samples: PositiveInt | None = None
     """Use at most this many samples; None is all."""
+    calibrator: CalibratorName = "min-max"
+    """How ranges are estimated; ``auto`` measures all of them."""
 
 
 class Evaluation(Document, frozen=True, kw_only=True):

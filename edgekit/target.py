@@ -9,13 +9,14 @@ import msgspec
 
 from edgekit.documents import Document, read_toml
 from edgekit.errors import TargetError
+from edgekit_converters.types import IoDtype, Precision
 
 PositiveInt = Annotated[int, msgspec.Meta(gt=0)]
 PositiveFloat = Annotated[float, msgspec.Meta(gt=0)]
 Url = Annotated[str, msgspec.Meta(pattern=r"^https?://\S+$")]
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
-PrecisionName = Literal["float32", "float16", "dynamic", "int8"]
-IoName = Literal["int8", "uint8", "float32"]
+PrecisionName = Precision
+IoName = IoDtype
 
 
 class Cpu(Document, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ A dataset is opened once (its form, its names and its count are checked then) an
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,8 @@ class Dataset:
                     hint=f"Give one array per input: {', '.join(item.name for item in self.inputs)}.",
                 )
             dtypes[spec.name] = str(array.dtype)
-            arrays[spec.name] = _fit(self._transformed(spec.name, array, raw.where), spec, raw.where)
+            fitted = _fit(self._transformed(spec.name, array, raw.where), _in_source_layout(spec), raw.where)
+            arrays[spec.name] = fitted if spec.permutation is None else _transposed(fitted, spec.permutation)
             digest.update(spec.name.encode() + arrays[spec.name].tobytes())
         return Sample(inputs=arrays, label=raw.label, digest=digest.digest(), source_dtypes=dtypes)
 
@@ -124,26 +125,45 @@ def open_dataset(
     ``spec`` is a path relative to ``base`` or ``package.module:function`` imported from ``base``; ``transform`` is the
     declared preprocessing; ``limit`` is the largest number of samples to use. Raises DataError.
     """
-    names = tuple(item.name for item in inputs)
-    path = base / spec
-    if not path.exists() and _FUNCTION.fullmatch(spec):
-        source = open_function(spec, names, base)
-    elif not path.exists():
-        raise DataError(f"The data {path} does not exist.", hint=f"Give {_FORMS}.")
-    elif path.is_dir():
-        source = open_folder(path, names)
-    elif path.suffix.lower() == ".npz":
-        source = open_npz_file(path, names)
-    elif path.suffix.lower() == ".npy":
-        source = open_npy_file(path, names)
-    else:
-        raise DataError(f"{path} is of no form that edgekit reads.", hint=f"Give {_FORMS}.")
+    source = open_source_of(spec, tuple(item.name for item in inputs), base)
     if need_labels and source.labelled is False:
         raise DataError(
-            f"{path} has no labels, and accuracy needs them.",
+            f"{base / spec} has no labels, and accuracy needs them.",
             hint="Give an .npz with x and y, or a folder of images with one subfolder a class.",
         )
     return Dataset(spec=spec, inputs=inputs, source=source, transform=transform, limit=limit)
+
+
+def open_source_of(spec: str, names: tuple[str, ...], base: Path) -> Source:
+    """The data behind ``spec`` for inputs called ``names``; raises DataError."""
+    path = base / spec
+    if not path.exists() and _FUNCTION.fullmatch(spec):
+        return open_function(spec, names, base)
+    if not path.exists():
+        raise DataError(f"The data {path} does not exist.", hint=f"Give {_FORMS}.")
+    if path.is_dir():
+        return open_folder(path, names)
+    if path.suffix.lower() == ".npz":
+        return open_npz_file(path, names)
+    if path.suffix.lower() == ".npy":
+        return open_npy_file(path, names)
+    raise DataError(f"{path} is of no form that edgekit reads.", hint=f"Give {_FORMS}.")
+
+
+def _in_source_layout(spec: TensorSpec) -> TensorSpec:
+    """The input as the source has it: data is given in the source's layout, whatever a converter made of it."""
+    if spec.permutation is None:
+        return spec
+    shape = [0] * len(spec.shape)
+    for position, axis in enumerate(spec.permutation):
+        shape[axis] = spec.shape[position]
+    return replace(spec, shape=tuple(shape), permutation=None)
+
+
+def _transposed(array: Any, permutation: tuple[int, ...]) -> Any:
+    import numpy as np
+
+    return np.ascontiguousarray(array.transpose(permutation))
 
 
 def _fit(array: Any, spec: TensorSpec, where: str) -> Any:

@@ -1,43 +1,28 @@
 """Conversion in a child process: a crash, an out-of-memory or a Ctrl-C there is a clear error here.
 
-The parent imports neither numpy nor a framework before the child is done, unless ``warm`` does it meanwhile.
+The parent imports neither numpy nor a framework before the child has converted.
 """
 
 import contextlib
-import json
-import os
-import shutil
-import signal
-import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from edgekit_converters.errors import ConversionError, ConverterError, DataError, QuantizationError, SourceError
-from edgekit_converters.shapes import OpenShape
-from edgekit_converters.sources import detect_format
+from edgekit_converters.process import Answer, ask
+from edgekit_converters.shapes import InputHint, OpenShape
+from edgekit_converters.sources import ModelSource
 from edgekit_converters.types import Finding, FloatModel
 
-_ERRORS: dict[str, type[ConverterError]] = {
-    kind.__name__: kind for kind in (SourceError, ConversionError, QuantizationError, DataError)
-}
-_ENVIRONMENT = {
-    # A conversion needs no GPU, and looking for one costs time and memory.
-    "CUDA_VISIBLE_DEVICES": "-1",
-    "TF_CPP_MIN_LOG_LEVEL": "3",
-    "KERAS_BACKEND": "tensorflow",
-    "TF_USE_LEGACY_KERAS": "0",
-    # The same bytes from every run.
-    "PYTHONHASHSEED": "0",
-}
-_SIGNALS = {
-    signal.SIGKILL: "was killed, most likely because the machine ran out of memory",
-    signal.SIGSEGV: "crashed (segmentation fault)",
-    signal.SIGABRT: "aborted",
-    signal.SIGTERM: "was terminated",
-}
+
+@dataclass(frozen=True, kw_only=True)
+class Probes:
+    """Inputs on which the conversion is compared with its source."""
+
+    kind: Literal["calibration", "evaluation", "random"]
+    samples: Sequence[Mapping[str, Any]]
+    """Arrays by input name, in the .tflite's own shapes, layout and dtypes."""
 
 
 def _ignore(_text: str) -> None:
@@ -45,51 +30,114 @@ def _ignore(_text: str) -> None:
 
 
 def convert(
-    path: Path,
+    source: ModelSource,
     *,
     batch: int = 1,
-    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    hints: Mapping[str, InputHint] | None = None,
+    probes: Callable[[FloatModel], Probes] | None = None,
     log_folder: Path,
     max_memory_mib: int | None = None,
     on_event: Callable[[str], None] = _ignore,
-    warm: Callable[[], None] | None = None,
 ) -> FloatModel:
     """Convert a source model to a float32 .tflite with a static batch and the signature ``serving_default``.
 
-    ``input_shapes`` (name -> shape with the batch) settles open dimensions; ``warm`` runs here while the child works,
-    for imports that are needed next. The framework's output goes to a log in ``log_folder`` that is kept only if it
-    failed. Raises SourceError or ConversionError.
+    ``hints`` settle open dimensions; ``probes`` is asked for inputs once the model's own are known, and the result is
+    compared with what the source itself gives for them (seeded random inputs without it). The framework's output goes
+    to a log in ``log_folder`` that is kept only if it failed. Raises SourceError, ConversionError, MismatchError, and
+    whatever ``probes`` raises.
     """
-    source_format = detect_format(path)
+    if source.format == "tflite":
+        from edgekit_converters.from_tflite import read_float_model
+
+        return read_float_model(source, batch=batch, hints=hints or {})
+    from edgekit_converters.fidelity import check_fidelity, measure_fidelity
+
+    found: list[tuple[FloatModel, Probes]] = []
     with _workspace() as workspace:
-        tflite = workspace / "model.tflite"
-        request = {
-            "tflite": str(tflite),
-            "batch": batch,
-            "input_shapes": {name: list(shape) for name, shape in (input_shapes or {}).items()},
-        }
-        answer = _ask(path, source_format, request, workspace, log_folder, max_memory_mib, on_event, warm)
-        data = tflite.read_bytes()
-    return _float_model(data, answer, source_format)
+        tflite, outputs = workspace / "model.tflite", workspace / "outputs.npz"
+
+        def on_converted(answer: Answer) -> Answer:
+            model = _float_model(tflite.read_bytes(), answer, source.format)
+            probed = probes(model) if probes else _random_probes(model)
+            found.append((model, probed))
+            _save_samples(workspace / "samples.npz", model, probed)
+            return {
+                "samples": str(workspace / "samples.npz"),
+                "count": len(probed.samples),
+                "inputs": [spec.name for spec in model.inputs],
+                "outputs": [spec.name for spec in model.outputs],
+                "answers": str(outputs),
+            }
+
+        request = _request(source, tflite, batch, hints, max_memory_mib)
+        ask(
+            request,
+            what=source.spec,
+            workspace=workspace,
+            log_folder=log_folder,
+            on_event=on_event,
+            on_converted=on_converted,
+        )
+        ((model, probed),) = found
+        fidelity = measure_fidelity(model, probed.samples, _load_outputs(outputs, model, probed), probed.kind)
+    findings = check_fidelity(fidelity, model.route)
+    return replace(model, fidelity=fidelity, findings=(*model.findings, *findings))
 
 
 def describe(
-    path: Path, *, log_folder: Path, on_event: Callable[[str], None] = _ignore
-) -> tuple[dict[str, tuple[OpenShape, str]], dict[str, tuple[OpenShape, str]], str]:
-    """Inputs and outputs (name -> shape with open dimensions as None, dtype) and source format of a model.
+    source: ModelSource,
+    *,
+    hints: Mapping[str, InputHint] | None = None,
+    log_folder: Path,
+    on_event: Callable[[str], None] = _ignore,
+) -> tuple[dict[str, tuple[OpenShape, str]], dict[str, tuple[OpenShape, str]]]:
+    """Inputs and outputs of a model: name -> shape with open dimensions as None, dtype.
 
     Raises SourceError or ConversionError.
     """
-    source_format = detect_format(path)
+    if source.format == "tflite":
+        from edgekit_converters.from_tflite import describe_float_model
+
+        return describe_float_model(source)
     with _workspace() as workspace:
-        answer = _ask(path, source_format, {"tflite": None}, workspace, log_folder, None, on_event, None)
+        answer = ask(
+            _request(source, None, 1, hints, None),
+            what=source.spec,
+            workspace=workspace,
+            log_folder=log_folder,
+            on_event=on_event,
+            on_converted=lambda _answer: None,
+        )
     inputs, outputs = (
         {name: (tuple(shape), dtype) for name, (shape, dtype) in answer[side].items()} for side in ("inputs", "outputs")
     )
-    return inputs, outputs, source_format
+    return inputs, outputs
 
 
-def _float_model(data: bytes, answer: dict[str, Any], source_format: str) -> FloatModel:
+def _request(
+    source: ModelSource,
+    tflite: Path | None,
+    batch: int,
+    hints: Mapping[str, InputHint] | None,
+    max_memory_mib: int | None,
+) -> Answer:
+    fields = {
+        "spec": source.spec,
+        "format": source.format,
+        "directory": str(source.directory.absolute()),
+        "weights": str(source.weights.absolute()) if source.weights else None,
+        "layout": source.layout,
+    }
+    return {
+        "source": fields,
+        "tflite": str(tflite) if tflite else None,
+        "batch": batch,
+        "hints": {name: asdict(hint) for name, hint in (hints or {}).items()},
+        "max_memory_mib": max_memory_mib,
+    }
+
+
+def _float_model(data: bytes, answer: Answer, source_format: str) -> FloatModel:
     from edgekit_converters.flatbuffer import add_signature, read, shorten_names, signature_specs, write
 
     model = read(data)
@@ -99,7 +147,12 @@ def _float_model(data: bytes, answer: dict[str, Any], source_format: str) -> Flo
         outputs=answer["output_tensors"] or dict.fromkeys(answer["outputs"], ""),
     )
     shorten_names(model)
-    inputs, outputs = signature_specs(model)
+    inputs, outputs = (
+        tuple(replace(spec, permutation=tuple(changed[spec.name]) if spec.name in changed else None) for spec in side)
+        for side, changed in zip(
+            signature_specs(model), (answer["input_permutations"], answer["output_permutations"]), strict=True
+        )
+    )
     return FloatModel(
         tflite=write(model),
         inputs=inputs,
@@ -108,6 +161,7 @@ def _float_model(data: bytes, answer: dict[str, Any], source_format: str) -> Flo
         route=answer["route"],
         tools=answer["tools"],
         findings=tuple(Finding(**finding) for finding in answer["findings"]),
+        files=tuple(answer["files"]),
     )
 
 
@@ -117,107 +171,37 @@ def _workspace() -> Iterator[Path]:
         yield Path(folder)
 
 
-def _ask(
-    path: Path,
-    source_format: str,
-    request: dict[str, Any],
-    workspace: Path,
-    log_folder: Path,
-    max_memory_mib: int | None,
-    on_event: Callable[[str], None],
-    warm: Callable[[], None] | None,
-) -> dict[str, Any]:
-    whole = {
-        "path": str(path.absolute()),
-        "source_format": source_format,
-        "max_memory_mib": max_memory_mib,
-        "batch": 1,
-        "input_shapes": {},
-        **request,
-    }
-    log = workspace / "log.txt"
-    answer, status = _run(whole, log, on_event, warm)
-    if answer is not None and answer["event"] == "done":
-        return answer
-    if answer is not None and answer["event"] == "error" and answer["kind"] == SourceError.__name__:
-        raise SourceError(answer["message"], hint=answer["hint"])  # says everything: no log is needed
-    kept = _keep_log(log, log_folder, path)
-    if answer is None or answer["event"] == "out-of-memory":
-        raise _died(path, status, max_memory_mib, kept, out_of_memory=answer is not None)
-    raise _ERRORS[answer["kind"]](answer["message"], hint=f"{answer['hint']} Log: {kept}.")
+def _random_probes(model: FloatModel) -> Probes:
+    from edgekit_converters.fidelity import random_samples
+
+    return Probes(kind="random", samples=random_samples(model, {}))
 
 
-def _run(
-    request: dict[str, Any], log: Path, on_event: Callable[[str], None], warm: Callable[[], None] | None
-) -> tuple[dict[str, Any] | None, int]:
-    """The child's answer, or None if it died, and its exit status (negative: the signal)."""
-    read_fd, write_fd = os.pipe()
-    with os.fdopen(read_fd, encoding="utf-8") as events, log.open("wb") as output:
-        try:
-            process = subprocess.Popen(
-                # -P: a `keras.py` in the user's folder must not shadow the framework
-                [sys.executable, "-P", "-m", "edgekit_converters.worker", str(write_fd)],
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                pass_fds=(write_fd,),
-                env={**os.environ, **_ENVIRONMENT},
-                start_new_session=True,
+def _save_samples(path: Path, model: FloatModel, probes: Probes) -> None:
+    """In the source's layout, called by sample and position."""
+    import numpy as np
+
+    arrays = {}
+    for number, sample in enumerate(probes.samples):
+        for position, spec in enumerate(model.inputs):
+            array = sample[spec.name]
+            arrays[f"{number}-{position}"] = (
+                array if spec.permutation is None else array.transpose(np.argsort(spec.permutation))
             )
-        finally:
-            os.close(write_fd)
-        try:
-            _send_request(process, request)
-            if warm is not None:
-                warm()
-            answer = _read_answer(events, on_event)
-            return answer, process.wait()
-        finally:
-            _kill_group(process)
+    np.savez(path, **arrays)
 
 
-def _send_request(process: "subprocess.Popen[bytes]", request: dict[str, Any]) -> None:
-    assert process.stdin is not None  # noqa: S101 - Popen was told to make it
-    with contextlib.suppress(BrokenPipeError):  # it died at once: its exit status says how
-        process.stdin.write(json.dumps(request).encode() + b"\n")
-        process.stdin.close()
+def _load_outputs(path: Path, model: FloatModel, probes: Probes) -> list[dict[str, Any]]:
+    """The source's outputs in the .tflite's layout."""
+    import numpy as np
 
-
-def _read_answer(events: Any, on_event: Callable[[str], None]) -> dict[str, Any] | None:
-    for line in events:
-        event: dict[str, Any] = json.loads(line)
-        if event["event"] != "progress":
-            return event
-        on_event(event["text"])
-    return None
-
-
-def _kill_group(process: "subprocess.Popen[bytes]") -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-def _keep_log(log: Path, log_folder: Path, path: Path) -> Path:
-    try:
-        log_folder.mkdir(parents=True, exist_ok=True)
-        return Path(shutil.copyfile(log, log_folder / f"convert-{path.name}.log"))
-    except OSError:  # a read-only folder must not hide why the conversion failed
-        return Path(shutil.copyfile(log, Path(tempfile.mkdtemp(prefix="edgekit-log-")) / "convert.log"))
-
-
-def _died(path: Path, status: int, max_memory_mib: int | None, log: Path, *, out_of_memory: bool) -> ConversionError:
-    # Under a limit a library ends as it likes when an allocation fails: exit 1, abort, a null pointer.
-    if out_of_memory or (max_memory_mib is not None and status != -signal.SIGKILL):
-        limit = f"the {max_memory_mib} MiB it was allowed" if max_memory_mib else "memory"
-        return ConversionError(
-            f"The process that converts {path} ran out of {limit}.",
-            hint=f"Give it more memory, or convert on a larger machine. Log: {log}.",
-        )
-    what = f"ended with exit status {status}"
-    if status < 0:
-        what = _SIGNALS.get(signal.Signals(-status), f"was ended by {signal.Signals(-status).name}")
-    return ConversionError(
-        f"The process that converts {path} {what}.",
-        hint=f"The framework's output is in {log}; with little memory, close other programs or add swap.",
-    )
+    with np.load(path, allow_pickle=False) as arrays:
+        return [
+            {
+                spec.name: arrays[f"{number}-{position}"]
+                if spec.permutation is None
+                else arrays[f"{number}-{position}"].transpose(spec.permutation)
+                for position, spec in enumerate(model.outputs)
+            }
+            for number in range(len(probes.samples))
+        ]

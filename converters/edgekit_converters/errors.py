@@ -3,6 +3,7 @@
 ConverterError
 ├── SourceError        the model cannot be read, is of another framework, or needs what is not installed
 ├── ConversionError    the framework refused, crashed, or was killed while converting
+├── MismatchError      the converted model does not compute what its source does
 ├── QuantizationError  the precision asked for cannot be reached for this model
 └── DataError          calibration or evaluation data is wrong
 """
@@ -23,6 +24,10 @@ class SourceError(ConverterError):
 
 class ConversionError(ConverterError):
     """The framework failed on a model that it could read, or its process was killed."""
+
+
+class MismatchError(ConverterError):
+    """The float .tflite and its source disagree on the same inputs."""
 
 
 class QuantizationError(ConverterError):

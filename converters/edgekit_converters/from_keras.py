@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgekit_converters.converter import Converted, Say
 from edgekit_converters.errors import ConversionError, SourceError
 from edgekit_converters.keras_file import first_line, load_error, refuse_code
-from edgekit_converters.shapes import OpenShape, static_shapes
+from edgekit_converters.shapes import InputHint, OpenShape, static_shapes
+from edgekit_converters.sources import ModelSource
 from edgekit_converters.types import Finding
 
 NOT_NEEDED = ("jax", "sklearn", "scipy", "pandas", "torch", "matplotlib", "tensorboard")
@@ -35,32 +37,27 @@ class Loaded:
     tools: dict[str, str]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Converted:
-    """Float32 TFLite bytes, not yet with a signature."""
-
-    tflite: bytes
-    input_tensors: dict[str, str]
-    """The source's name -> the tensor's name in the flatbuffer."""
-    output_tensors: dict[str, str]
-    route: str
-    findings: list[Finding]
-
-
-def load(path: Path, source_format: str) -> Loaded:
+def load(source: ModelSource, *, hints: Mapping[str, InputHint]) -> Loaded:  # noqa: ARG001 - the file says all
     """Load the model; raises SourceError with the cause and the way out."""
-    if source_format != "saved-model":
-        refuse_code(path, source_format)
+    path = source.directory / source.spec
+    if source.layout == "nchw":
+        raise SourceError(
+            "--layout nchw was asked for, and a TensorFlow model keeps its own layout.",
+            hint="Leave --layout away; TensorFlow Lite computes convolutions in NHWC.",
+        )
+    if source.format != "saved-model":
+        refuse_code(path, source.format)
     _import_tensorflow()
-    return _load_saved_model(path) if source_format == "saved-model" else _load_keras(path, source_format)
+    return _load_saved_model(path) if source.format == "saved-model" else _load_keras(path, source.format)
 
 
-def convert(loaded: Loaded, *, batch: int, input_shapes: Mapping[str, tuple[int, ...]]) -> Converted:
+def convert(loaded: Loaded, *, batch: int, hints: Mapping[str, InputHint], say: Say) -> Converted:
     """Static shapes, a concrete function, the converter; raises SourceError or ConversionError."""
     import tensorflow as tf
 
+    say("converting")
     shapes, findings = static_shapes(
-        {name: shape for name, (shape, _) in loaded.inputs.items()}, batch=batch, given=input_shapes
+        {name: shape for name, (shape, _) in loaded.inputs.items()}, batch=batch, hints=hints
     )
     specs = [tf.TensorSpec(shapes[name], loaded.inputs[name][1], name=f"input_{i}") for i, name in enumerate(shapes)]
     try:
@@ -76,6 +73,14 @@ def convert(loaded: Loaded, *, batch: int, input_shapes: Mapping[str, tuple[int,
         route="frozen-concrete-function",
         findings=findings,
     )
+
+
+def run(loaded: Loaded, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The model's own outputs, computed by TensorFlow op by op."""
+    import tensorflow as tf
+
+    outputs = loaded.call(*(tf.constant(inputs[name], dtype) for name, (_, dtype) in loaded.inputs.items()))
+    return {name: tensor.numpy() for name, tensor in zip(loaded.outputs, outputs, strict=True)}
 
 
 def _convert_by_fallback(loaded: Loaded, findings: list[Finding], cause: Exception) -> Converted:

@@ -1,6 +1,7 @@
 """Open dimensions of a source model's inputs -> the static shapes it is converted with."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from edgekit_converters.errors import SourceError
 from edgekit_converters.types import Finding
@@ -9,21 +10,37 @@ OpenShape = tuple[int | None, ...]
 """A source's own shape, batch first; None is an open dimension."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class InputHint:
+    """What is known of an input besides the model: from edgekit.toml, or else from the first calibration sample."""
+
+    shape: tuple[int, ...] | None
+    """With the batch; None where nobody said."""
+    dtype: str | None
+    """numpy name of the source's input; None where nobody said."""
+    declared: bool
+    """Whether edgekit.toml says so: then a contradiction is an error; a guess from data only fills gaps."""
+
+
 def static_shapes(
-    inputs: Mapping[str, OpenShape], *, batch: int, given: Mapping[str, tuple[int, ...]]
+    inputs: Mapping[str, OpenShape], *, batch: int, hints: Mapping[str, InputHint]
 ) -> tuple[dict[str, tuple[int, ...]], list[Finding]]:
     """Static shape per input name, and what a user should know about them.
 
-    ``given`` holds whole shapes from ``[input.NAME] shape`` of edgekit.toml and wins over ``batch``. Raises
-    SourceError for a dimension that stays open, a shape that contradicts the model, or an unknown input.
+    A declared shape (``[input.NAME] shape`` of edgekit.toml) wins over ``batch``; one seen in the data fills what is
+    open. Raises SourceError for a dimension that stays open, a shape that contradicts the model, or an unknown input.
     """
+    given = {name: hint.shape for name, hint in hints.items() if hint.declared and hint.shape is not None}
     unknown = sorted(set(given) - set(inputs))
     if unknown:
         raise SourceError(
             f"edgekit.toml describes an input {unknown[0]!r} that the model does not have.",
             hint=f"Inputs of the model: {', '.join(inputs)}.",
         )
-    shapes = {name: _static_shape(name, shape, batch, given.get(name)) for name, shape in inputs.items()}
+    shapes = {
+        name: _static_shape(name, _filled(shape, hints.get(name)), batch, given.get(name))
+        for name, shape in inputs.items()
+    }
     findings = [
         Finding(
             name="fixed-batch",
@@ -35,6 +52,16 @@ def static_shapes(
         if shape and name not in given and shape[0] not in {None, batch}
     ]
     return shapes, findings
+
+
+def _filled(shape: OpenShape, hint: InputHint | None) -> OpenShape:
+    """Open dimensions behind the batch from what the data has, where it fits the fixed ones."""
+    if hint is None or hint.declared or hint.shape is None or len(hint.shape) != len(shape):
+        return shape
+    seen = (None, *hint.shape[1:])
+    if any(own not in {None, other} for own, other in zip(shape[1:], seen[1:], strict=True)):
+        return shape
+    return tuple(other if own is None else own for own, other in zip(shape, seen, strict=True))
 
 
 def _static_shape(name: str, shape: OpenShape, batch: int, given: tuple[int, ...] | None) -> tuple[int, ...]:

@@ -1,7 +1,10 @@
 """What kind of model a path holds, told from its content and not from its name."""
 
+import re
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from edgekit_converters.errors import SourceError
 
@@ -10,17 +13,23 @@ CONVERTERS = {
     "keras-h5": "edgekit_converters.from_keras",
     "saved-model": "edgekit_converters.from_keras",
 }
-"""Source format -> the module that converts it (``load`` and ``convert`` of its ``Loaded``)."""
+"""Source format -> the module that converts it (``converter.Converter``); ``tflite`` needs no conversion."""
 
-READABLE = ".keras, Keras .h5 and SavedModel folders"
+SHAPELESS = frozenset({"torch-factory", "torchscript"})
+"""Formats that do not say what their inputs look like."""
+
+READABLE = ".keras, Keras .h5, SavedModel folders and float .tflite files"
+
+FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+"""``package.module:function`` that returns a torch.nn.Module."""
 
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+_TFLITE_MAGIC = b"TFL3"
 _EXPORT_HINT = (
     "edgekit builds from {readable} today; export the model from Keras or TensorFlow (model.save, model.export)."
 )
 
 _OTHER_MAGIC: tuple[tuple[int, bytes, str], ...] = (
-    (4, b"TFL3", "a TensorFlow Lite model (.tflite), already converted"),
     (0, b"\x80\x02", "a Python pickle, such as PyTorch before 1.6 or joblib write"),
     (0, b"\x80\x04", "a Python pickle"),
     (0, b"GGUF", "a GGUF language model"),
@@ -34,9 +43,48 @@ _OTHER_SUFFIXES = {
     ".safetensors": "a file of weights without a network (safetensors)",
     ".pb": "a frozen TensorFlow 1 graph, or the inside of a SavedModel",
     ".mlmodel": "a Core ML model",
-    ".tflite": "a TensorFlow Lite model",
+    ".tflite": "damaged or no TensorFlow Lite model at all",
 }
 _ZIP_MEMBERS = (("config.json", "keras"), ("data.pkl", "a PyTorch model"), ("models/", "a PyTorch exported program"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSource:
+    """A model as its user names it, with everything that is needed to load it."""
+
+    spec: str
+    """A path, or ``package.module:function``."""
+    format: str
+    """A key of ``CONVERTERS``."""
+    directory: Path
+    """Folder that paths start from and that a function is imported from."""
+    weights: Path | None = None
+    """State for a ``package.module:function``."""
+    layout: Literal["nchw", "nhwc"] | None = None
+    """Layout that inputs and outputs get; None leaves the converter's own."""
+
+    @property
+    def path(self) -> Path | None:
+        """The file or folder; None for a function."""
+        return None if self.format == "torch-factory" else self.directory / self.spec
+
+
+def open_source(
+    spec: str | Path,
+    *,
+    directory: Path = Path(),
+    weights: Path | None = None,
+    layout: Literal["nchw", "nhwc"] | None = None,
+) -> ModelSource:
+    """Find out what ``spec`` is; raises SourceError naming what is wrong with it, and what to do."""
+    is_function = FACTORY.fullmatch(str(spec)) is not None and not (directory / spec).exists()
+    source_format = "torch-factory" if is_function else detect_format(directory / spec)
+    if weights is not None and not is_function:
+        raise SourceError(
+            f"Weights were given, and {spec} holds its own.",
+            hint="--weights belongs to a network given as package.module:function.",
+        )
+    return ModelSource(spec=str(spec), format=source_format, directory=directory, weights=weights, layout=layout)
 
 
 def detect_format(path: Path) -> str:
@@ -52,6 +100,8 @@ def detect_format(path: Path) -> str:
         ) from err
     if not head:
         raise SourceError(f"The model {path} is empty.", hint="Copy or save the model again.")
+    if head[4:8] == _TFLITE_MAGIC:
+        return "tflite"
     if head.startswith(_HDF5_MAGIC):
         return "keras-h5"
     if head.startswith(b"PK\x03\x04"):
@@ -101,8 +151,6 @@ def _unsupported(path: Path, description: str) -> SourceError:
     hint = _EXPORT_HINT.format(readable=READABLE)
     if path.name == "saved_model.pb":
         hint = f"Give the folder that holds it: {path.parent}."
-    elif "TensorFlow Lite" in description:
-        hint = f"`edgekit inspect` and `edgekit bench` take it as it is; to build, give the model it came from. {hint}"
     elif "damaged" in description:
         hint = "The file is damaged or is something else; copy or save the model again."
     return SourceError(f"{path} is {description}; edgekit cannot build from it.", hint=hint)

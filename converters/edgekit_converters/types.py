@@ -47,6 +47,29 @@ class TensorSpec:
     scale: float | None = None
     """Quantization scale, per tensor; None where the tensor is not quantized."""
     zero_point: int | None = None
+    permutation: tuple[int, ...] | None = None
+    """Where conversion changed the layout: this tensor = the source's, transposed by these axes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputFidelity:
+    """One output of the float .tflite against the source's own."""
+
+    name: str
+    max_error: float
+    """Largest absolute difference."""
+    sqnr_db: float | None
+    """Signal to error ratio; None where there is no difference at all, or no signal."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fidelity:
+    """How true the conversion is, on a few inputs."""
+
+    kind: Literal["calibration", "evaluation", "random"]
+    """Real samples, or seeded random ones where there is no data."""
+    samples: int
+    outputs: tuple[OutputFidelity, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +86,10 @@ class FloatModel:
     tools: dict[str, str]
     """Package name -> version of what converted it."""
     findings: tuple[Finding, ...] = ()
+    fidelity: Fidelity | None = None
+    """None where nothing was converted (a .tflite source) or nothing was compared."""
+    files: tuple[str, ...] = ()
+    """Code of a ``package.module:function`` source, relative to the project's folder."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,6 @@
-"""The child process: one JSON request on stdin, events as JSON lines on a pipe, the .tflite in a file.
+"""The child process: JSON requests on stdin, events as JSON lines on a pipe, the .tflite and arrays in files.
+
+The first request says what to convert; after ``converted`` a second one may ask for the source's own outputs.
 
 ``python -P -m edgekit_converters.worker EVENT_FD``; stdout and stderr belong to the framework and go to the log.
 """
@@ -15,8 +17,10 @@ import traceback
 from pathlib import Path
 from typing import Any, TextIO
 
+from edgekit_converters.converter import Converter, Loaded
 from edgekit_converters.errors import ConversionError, ConverterError
-from edgekit_converters.sources import CONVERTERS
+from edgekit_converters.shapes import InputHint
+from edgekit_converters.sources import CONVERTERS, ModelSource
 
 OUT_OF_MEMORY = ("Cannot allocate memory", "bad_alloc", "OOM when allocating", "failed to map segment")
 """What the C library, C++, TensorFlow and the dynamic linker say, wrapped in errors of any class."""
@@ -42,27 +46,74 @@ def main(event_fd: int) -> int:
 
 
 def _serve(request: dict[str, Any], events: TextIO) -> dict[str, Any]:
-    converter: Any = importlib.import_module(CONVERTERS[request["source_format"]])
-    _send(events, {"event": "progress", "text": "loading the model"})
+    def say(text: str) -> None:
+        _send(events, {"event": "progress", "text": text})
+
+    source = _source(request["source"])
+    hints = {name: InputHint(**{**hint, "shape": _tuple(hint["shape"])}) for name, hint in request["hints"].items()}
+    converter: Converter = importlib.import_module(CONVERTERS[source.format])
+    say("loading the model")
     # A framework's import makes a million objects that stay: collecting among them costs a fifth of the time.
     gc.disable()
-    loaded = converter.load(Path(request["path"]), request["source_format"])
+    loaded: Loaded = converter.load(source, hints=hints)
     if request["tflite"] is None:
         return {"event": "done", "inputs": loaded.inputs, "outputs": loaded.outputs}
-    _send(events, {"event": "progress", "text": "converting"})
-    shapes = {name: tuple(shape) for name, shape in request["input_shapes"].items()}
-    converted = converter.convert(loaded, batch=request["batch"], input_shapes=shapes)
+    converted = converter.convert(loaded, batch=request["batch"], hints=hints, say=say)
     Path(request["tflite"]).write_bytes(converted.tflite)
-    return {
-        "event": "done",
-        "input_tensors": converted.input_tensors,
-        "output_tensors": converted.output_tensors,
-        "inputs": list(loaded.inputs),
-        "outputs": list(loaded.outputs),
-        "route": converted.route,
-        "tools": loaded.tools,
-        "findings": [dataclasses.asdict(finding) for finding in converted.findings],
-    }
+    _send(
+        events,
+        {
+            "event": "converted",
+            "input_tensors": converted.input_tensors,
+            "output_tensors": converted.output_tensors,
+            "input_permutations": converted.input_permutations,
+            "output_permutations": converted.output_permutations,
+            "inputs": list(loaded.inputs),
+            "outputs": list(loaded.outputs),
+            "route": converted.route,
+            "tools": loaded.tools,
+            "findings": [dataclasses.asdict(finding) for finding in converted.findings],
+            "files": _files_below(source.directory) if source.path is None else [],
+        },
+    )
+    answer = sys.stdin.readline()
+    if answer:
+        say("comparing with the source")
+        _answer_for(converter, loaded, json.loads(answer))
+    return {"event": "done"}
+
+
+def _source(fields: dict[str, Any]) -> ModelSource:
+    weights = Path(fields["weights"]) if fields["weights"] else None
+    return ModelSource(**{**fields, "directory": Path(fields["directory"]), "weights": weights})
+
+
+def _tuple(shape: list[int] | None) -> tuple[int, ...] | None:
+    return None if shape is None else tuple(shape)
+
+
+def _answer_for(converter: Converter, loaded: Loaded, request: dict[str, Any]) -> None:
+    """The source's outputs for the samples of an .npz; arrays are called by sample and position."""
+    import numpy as np
+
+    outputs: dict[str, Any] = {}
+    with np.load(request["samples"], allow_pickle=False) as samples:
+        for number in range(request["count"]):
+            inputs = {name: samples[f"{number}-{i}"] for i, name in enumerate(request["inputs"])}
+            answer = converter.run(loaded, inputs)
+            outputs.update({f"{number}-{i}": np.asarray(answer[name]) for i, name in enumerate(request["outputs"])})
+    np.savez(request["answers"], **outputs)
+
+
+def _files_below(directory: Path) -> list[str]:
+    """The user's own modules that were imported: what a function's network depends on."""
+    folder = directory.resolve()
+    found = set()
+    for module in list(sys.modules.values()):
+        file = getattr(module, "__file__", None)
+        if file and Path(file).resolve().is_relative_to(folder) and "site-packages" not in file:
+            found.add(Path(file).resolve().relative_to(folder).as_posix())
+    return sorted(found)
 
 
 def _explain(err: Exception) -> dict[str, Any]:

@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from edgekit.artifact import Artifact, EvaluationEntry, TensorEntry
-    from edgekit.build import Progress as BuildProgress
+    from edgekit.steps import Progress as BuildProgress
 
 PRECISIONS = ("int8", "float16", "dynamic", "float32")
 IO_DTYPES = ("int8", "uint8", "float32")
 
 
 @click.command()
-@click.argument("model", required=False, type=click.Path(path_type=Path))
+@click.argument("model", required=False)
 @option("--target", help="Target profile; `edgekit target list` shows them.")
 @option("--precision", type=click.Choice(PRECISIONS), help="Default: edgekit.toml, else the target's.")
 @option("--io", type=click.Choice(IO_DTYPES), help="Inputs and outputs of an int8 model.")
@@ -30,7 +30,7 @@ IO_DTYPES = ("int8", "uint8", "float32")
 @option("--max-memory", type=click.IntRange(min=256), metavar="MIB", help="Memory limit of the conversion.")
 @common
 def command(
-    model: Path | None,
+    model: str | None,
     target: str | None,
     precision: str | None,
     io: str | None,

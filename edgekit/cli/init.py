@@ -59,11 +59,11 @@ dtype = "{dtype}"
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model")
 @option("--target", default="rpi4", show_default=True, help="Target to build for.")
 @click.option("--force", is_flag=True, help="Replace an edgekit.toml that is there.")
 @common
-def command(model: Path, target: str, *, force: bool, as_json: bool, verbose: bool) -> None:  # noqa: ARG001
+def command(model: str, target: str, *, force: bool, as_json: bool, verbose: bool) -> None:  # noqa: ARG001
     """Write a commented edgekit.toml for MODEL."""
     import tomlkit
 
@@ -79,7 +79,7 @@ def command(model: Path, target: str, *, force: bool, as_json: bool, verbose: bo
     path.write_text(
         TEMPLATE.format(
             name=description.name,
-            path=tomlkit.string(model.as_posix()).as_string(),
+            path=tomlkit.string(model).as_string(),
             format=description.source_format,
             target=target,
             inputs="".join(_input(name, spec) for name, spec in description.inputs.items()),

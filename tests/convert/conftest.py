@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from edgekit_converters.child import convert
+from edgekit_converters.sources import open_source
 from edgekit_converters.types import FloatModel, QuantizedModel, TensorSpec
 
 HERE = Path(__file__).parent
@@ -26,7 +27,7 @@ def keras_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def converted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], FloatModel]:
     logs = tmp_path_factory.mktemp("logs")
-    return cache(lambda path: convert(path, log_folder=logs))
+    return cache(lambda path: convert(open_source(path), log_folder=logs))
 
 
 def reference(command: str, model: Path, folder: Path, inputs: dict[str, Any], output: str) -> Path:

@@ -10,6 +10,7 @@ import pytest
 
 from edgekit_converters.child import convert
 from edgekit_converters.errors import ConversionError, SourceError
+from edgekit_converters.sources import open_source
 
 pytestmark = pytest.mark.convert
 
@@ -51,7 +52,7 @@ def sequential(layer: dict[str, Any]) -> bytes:
 )
 def test_a_configuration_is_judged_before_a_framework_starts(tmp_path: Path, config: bytes, message: str) -> None:
     with pytest.raises(SourceError, match=message):
-        convert(write_keras(tmp_path / "m.keras", config), log_folder=tmp_path / "logs")
+        convert(open_source(write_keras(tmp_path / "m.keras", config)), log_folder=tmp_path / "logs")
     assert not (tmp_path / "logs").exists()
 
 
@@ -60,14 +61,14 @@ def test_an_h5_configuration_that_is_none(tmp_path: Path, config: Any) -> None:
     with h5py.File(tmp_path / "m.h5", "w") as file:
         file.attrs["model_config"] = config
     with pytest.raises(SourceError, match=r"damaged|could not read"):
-        convert(tmp_path / "m.h5", log_folder=tmp_path / "logs")
+        convert(open_source(tmp_path / "m.h5"), log_folder=tmp_path / "logs")
 
 
 def test_a_class_from_elsewhere_is_never_called(tmp_path: Path) -> None:
     command = {"command": f"touch {tmp_path / 'called'}"}
     layer = {"module": "os", "class_name": "system", "config": command, "registered_name": "system"}
     with pytest.raises(SourceError, match="needs a class 'system'"):
-        convert(write_keras(tmp_path / "m.keras", sequential(layer)), log_folder=tmp_path / "logs")
+        convert(open_source(write_keras(tmp_path / "m.keras", sequential(layer))), log_folder=tmp_path / "logs")
     assert not (tmp_path / "called").exists()
 
 
@@ -82,6 +83,8 @@ def test_a_layer_that_fits_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "file").touch()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with pytest.raises(ConversionError, match="ran out of memory") as caught:
-        convert(write_keras(tmp_path / "m.keras", sequential(layer)), log_folder=tmp_path / "file" / "logs")
+        convert(
+            open_source(write_keras(tmp_path / "m.keras", sequential(layer))), log_folder=tmp_path / "file" / "logs"
+        )
     (log,) = tmp_path.glob("edgekit-log-*/convert.log")
     assert str(log) in caught.value.hint, "a log that cannot be kept in its place is kept elsewhere"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgekit.artifact import Artifact, read_artifact
-from edgekit.build import build, convert, silent
+from edgekit.build import build
 from edgekit.cli import cli
 from edgekit.cli.failures import guarded
 from edgekit.documents import write_json
@@ -17,6 +17,7 @@ from edgekit.inspection import inspect
 from edgekit.plan import BuildOptions, plan
 from edgekit.predict import predict
 from edgekit.project import Project, load_project
+from edgekit.steps import convert, silent
 from edgekit.target import load_target
 from edgekit_converters.types import FloatModel
 from tests import kws
@@ -35,7 +36,7 @@ def folder(cases: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def options(cases: Path, folder: Path, output: str) -> BuildOptions:
     return BuildOptions(
-        model=kws.saved_model(cases),
+        model=str(kws.saved_model(cases)),
         precision="int8",
         calibration="calibration.npz",
         evaluate="evaluation.npz",
@@ -120,7 +121,7 @@ def test_over_the_budget_fails_with_exit_code_3_and_writes_nothing(
 @pytest.mark.parametrize("io", ["uint8", "float32"])
 def test_other_inputs_and_outputs_of_an_int8_model(cases: Path, folder: Path, io: str) -> None:
     wanted = BuildOptions(
-        model=kws.saved_model(cases),
+        model=str(kws.saved_model(cases)),
         precision="int8",
         io=io,  # type: ignore[arg-type]
         calibration="calibration.npz",
@@ -135,7 +136,7 @@ def test_other_inputs_and_outputs_of_an_int8_model(cases: Path, folder: Path, io
 def test_without_data_the_golden_vectors_are_random_and_said_so(
     cases: Path, folder: Path, precision: str, largest: int
 ) -> None:
-    wanted = BuildOptions(model=kws.saved_model(cases), precision=precision, output=folder / precision)  # type: ignore[arg-type]
+    wanted = BuildOptions(model=str(kws.saved_model(cases)), precision=precision, output=folder / precision)  # type: ignore[arg-type]
     manifest = build(plan(Project(), RPI4, wanted, folder)).manifest
     assert manifest.audit.model_bytes <= largest
     assert {"golden-random", "accuracy-not-measured"} <= {finding.name for finding in manifest.findings}

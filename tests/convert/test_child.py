@@ -12,6 +12,7 @@ import pytest
 
 from edgekit_converters.child import convert
 from edgekit_converters.errors import ConversionError
+from edgekit_converters.sources import open_source
 
 pytestmark = pytest.mark.convert
 
@@ -60,7 +61,7 @@ def test_a_killed_child(temporary: Path, tmp_path: Path, model: Path, number: si
         os.kill(worker, number)
 
     with pytest.raises(ConversionError, match=message) as caught:
-        convert(model, log_folder=tmp_path / "logs", on_event=kill)
+        convert(open_source(model), log_folder=tmp_path / "logs", on_event=kill)
     (log,) = (tmp_path / "logs").iterdir()
     assert str(log) in caught.value.hint
     assert workers() == []
@@ -69,7 +70,7 @@ def test_a_killed_child(temporary: Path, tmp_path: Path, model: Path, number: si
 
 def test_memory_limit(temporary: Path, tmp_path: Path, model: Path) -> None:
     with pytest.raises(ConversionError, match="ran out of the 100 MiB it was allowed"):
-        convert(model, log_folder=tmp_path / "logs", max_memory_mib=100)
+        convert(open_source(model), log_folder=tmp_path / "logs", max_memory_mib=100)
     assert list(temporary.iterdir()) == []
 
 
@@ -77,12 +78,12 @@ def test_memory_limit(temporary: Path, tmp_path: Path, model: Path) -> None:
 def test_an_interrupt_in_the_parent_ends_the_child(
     temporary: Path, tmp_path: Path, model: Path, raised: type[BaseException]
 ) -> None:
-    def interrupt() -> None:
+    def interrupt(_text: str) -> None:
         assert len(workers()) == 1
         raise raised
 
     with pytest.raises(raised):
-        convert(model, log_folder=tmp_path / "logs", warm=interrupt)
+        convert(open_source(model), log_folder=tmp_path / "logs", on_event=interrupt)
     assert workers() == []
     assert list(temporary.iterdir()) == []
     assert not (tmp_path / "logs").exists()
@@ -92,7 +93,8 @@ PARENT = """
 import sys
 from pathlib import Path
 from edgekit_converters.child import convert
-convert(Path(sys.argv[1]), log_folder=Path(sys.argv[2]), on_event=lambda text: print(text, flush=True))
+from edgekit_converters.sources import open_source
+convert(open_source(sys.argv[1]), log_folder=Path(sys.argv[2]), on_event=lambda text: print(text, flush=True))
 """
 
 
@@ -121,7 +123,7 @@ def test_a_module_of_the_users_does_not_shadow_the_framework(
     (tmp_path / "tensorflow").mkdir()
     (tmp_path / "tensorflow" / "__init__.py").write_text("raise SystemExit('shadowed')")
     monkeypatch.chdir(tmp_path)
-    assert convert(model, log_folder=tmp_path / "logs").inputs[0].name == "input_1"
+    assert convert(open_source(model), log_folder=tmp_path / "logs").inputs[0].name == "input_1"
 
 
 def test_the_parent_stays_light() -> None:

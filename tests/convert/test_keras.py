@@ -13,11 +13,15 @@ from edgekit_converters.errors import QuantizationError, SourceError
 from edgekit_converters.flatbuffer import read, signature_specs
 from edgekit_converters.quantize import quantize
 from edgekit_converters.ranges import collect_ranges
+from edgekit_converters.shapes import InputHint
+from edgekit_converters.sources import open_source
 from edgekit_converters.structure import read_structure
-from edgekit_converters.types import FloatModel
+from edgekit_converters.types import FloatModel, Scheme
 from tests.convert.conftest import reference, run, run_bytes
 
 pytestmark = pytest.mark.convert
+
+INT8 = Scheme(precision="int8", io="int8")
 
 Converted = Callable[[Path], FloatModel]
 
@@ -77,10 +81,10 @@ def test_kws_saved_model_int8(cases: Path, converted: Converted) -> None:
     data = open_dataset("data/kws/kws_mfcc_int8.npz", model.inputs, transform=kws_real, base=cases, need_labels=True)
     samples = list(data.samples())
     ranges = collect_ranges(model.tflite, (sample.inputs for sample in samples[:100]))
-    quantized = quantize(model, precision="int8", ranges=ranges)
+    quantized = quantize(model, scheme=INT8, ranges=ranges)
     assert len(quantized.tflite) <= 54_000
     assert set(read_structure(quantized.tflite).dtype_counts) == {"int8", "int32"}
-    assert quantized.tflite == quantize(model, precision="int8", ranges=ranges).tflite
+    assert quantized.tflite == quantize(model, scheme=INT8, ranges=ranges).tflite
     held_out = {"input_1": np.concatenate([sample.inputs["input_1"] for sample in samples[100:]])}
     labels = np.array([sample.label for sample in samples[100:]])
     accuracy = [(run(each, held_out)[0].argmax(axis=1) == labels).mean() for each in (model, quantized)]
@@ -91,7 +95,7 @@ def test_kws_saved_model_int8(cases: Path, converted: Converted) -> None:
 @pytest.mark.slow
 def test_two_conversions_give_the_same_bytes(keras_models: Path, converted: Converted, tmp_path: Path) -> None:
     for name in ("sequential.keras", "exported"):
-        again = convert(keras_models / name, log_folder=tmp_path)
+        again = convert(open_source(keras_models / name), log_folder=tmp_path)
         assert again.tflite == converted(keras_models / name).tflite, name
     assert list(tmp_path.iterdir()) == [], "a conversion that worked leaves no log"
 
@@ -112,7 +116,7 @@ def test_resnet8_int8_is_at_least_as_good_as_tflite_converter(
     for name, array in calibration.items():
         calibration[name] = np.kron(array[:, ::4, ::4], np.ones((1, 4, 4, 1))).astype(np.float32)
     held_out = {name: array[::-1, ::-1, ::-1].copy() for name, array in calibration.items()}
-    ours = quantize(model, precision="int8", ranges=collect_ranges(model.tflite, one_by_one(calibration)))
+    ours = quantize(model, scheme=INT8, ranges=collect_ranges(model.tflite, one_by_one(calibration)))
     theirs = reference("int8", source, tmp_path, calibration, "int8.tflite").read_bytes()
     inputs, outputs = signature_specs(read(theirs))
     (expected,) = run(model, held_out)
@@ -152,12 +156,12 @@ def test_exported_saved_model_needs_no_tf_keras(keras_models: Path, converted: C
 @pytest.mark.parametrize("name", ["lstm.keras", pytest.param("gru.keras", marks=pytest.mark.slow)])
 def test_recurrent_layers(keras_models: Path, converted: Converted, name: str) -> None:
     model = converted(keras_models / name)
-    halved = quantize(model, precision="float16")
+    halved = quantize(model, scheme=Scheme(precision="float16"))
     inputs = inputs_of(model, 5)
     np.testing.assert_allclose(run(halved, inputs)[0], run(model, inputs)[0], atol=5e-3)
     assert "float16" in read_structure(halved.tflite).dtype_counts
     with pytest.raises(QuantizationError, match=r"recurrent layer \(WHILE\), which cannot be brought to int8"):
-        quantize(model, precision="int8", ranges=collect_ranges(model.tflite, one_by_one(inputs)))
+        quantize(model, scheme=INT8, ranges=collect_ranges(model.tflite, one_by_one(inputs)))
 
 
 @pytest.mark.parametrize(
@@ -173,7 +177,7 @@ def test_recurrent_layers(keras_models: Path, converted: Converted, name: str) -
 )
 def test_refused_with_a_reason(keras_models: Path, tmp_path: Path, name: str, message: str, hint: str) -> None:
     with pytest.raises(SourceError, match=message) as caught:
-        convert(keras_models / name, log_folder=tmp_path)
+        convert(open_source(keras_models / name), log_folder=tmp_path)
     import re
 
     assert re.search(hint, caught.value.hint)
@@ -181,15 +185,18 @@ def test_refused_with_a_reason(keras_models: Path, tmp_path: Path, name: str, me
 
 
 def test_an_open_dimension_is_settled_by_a_shape(keras_models: Path, tmp_path: Path) -> None:
-    model = convert(keras_models / "open.keras", input_shapes={"sequence": (2, 7, 5)}, log_folder=tmp_path)
+    model = convert(
+        open_source(keras_models / "open.keras"),
+        hints={"sequence": InputHint(shape=(2, 7, 5), dtype=None, declared=True)},
+        log_folder=tmp_path,
+    )
     assert model.inputs[0].shape == (2, 7, 5)
 
 
 def test_describe(keras_models: Path, tmp_path: Path) -> None:
-    inputs, outputs, source_format = describe(keras_models / "open.keras", log_folder=tmp_path)
+    inputs, outputs = describe(open_source(keras_models / "open.keras"), log_folder=tmp_path)
     assert inputs == {"sequence": ((None, None, 5), "float32")}
     assert [shape for shape, _ in outputs.values()] == [(None, 2)]
-    assert source_format == "keras"
 
 
 @pytest.mark.parametrize("name", ["ic_resnet8.h5", "sequential.keras"])
@@ -199,5 +206,5 @@ def test_truncated_models(cases: Path, keras_models: Path, tmp_path: Path, name:
     data = (source if source.exists() else keras_models / name).read_bytes()
     (tmp_path / name).write_bytes(data[: int(len(data) * share)])
     with pytest.raises(SourceError, match="damaged"):
-        convert(tmp_path / name, log_folder=tmp_path / "logs")
+        convert(open_source(tmp_path / name), log_folder=tmp_path / "logs")
     assert not (tmp_path / "logs").exists()

@@ -33,12 +33,12 @@ def test_flags_win_over_the_file_and_the_file_over_defaults(tmp_path: Path) -> N
     (tmp_path / "edgekit.toml").write_text(PROJECT)
     project, target = load_project(tmp_path), load_target("rpi4")
     by_file = plan(project, target, BuildOptions(), tmp_path)
-    assert (by_file.precision, by_file.io, by_file.name) == ("int8", "int8", "demo")
+    assert (by_file.precision, by_file.scheme.io, by_file.name) == ("int8", "int8", "demo")
     assert by_file.calibration is not None
     assert (by_file.calibration.spec, by_file.calibration.limit) == ("a.npz", 100)
     assert by_file.output == tmp_path / "build" / "demo-rpi4-int8"
     by_flag = plan(project, target, BuildOptions(precision="float16", max_drop="2%", output=Path("x")), tmp_path)
-    assert (by_flag.precision, by_flag.io, by_flag.max_drop, by_flag.output) == (
+    assert (by_flag.precision, by_flag.scheme.io, by_flag.max_drop, by_flag.output) == (
         "float16",
         "float32",
         "2%",
@@ -88,21 +88,21 @@ def test_a_fraction_without_a_unit_is_refused_with_both_spellings(text: str) -> 
     ("options", "target", "kind", "message"),
     [
         (BuildOptions(), "rpi4", ProjectError, "There is no model"),
-        (BuildOptions(model=Path("m.h5")), "rpi4", ProjectError, "int8 needs calibration data"),
+        (BuildOptions(model="m.h5"), "rpi4", ProjectError, "int8 needs calibration data"),
         (
-            BuildOptions(model=Path("m.h5"), precision="float16", io="int8"),
+            BuildOptions(model="m.h5", precision="float16", io="int8"),
             "rpi4",
             ProjectError,
             "needs an int8 model",
         ),
         (
-            BuildOptions(model=Path("m.h5"), precision="float16", max_drop="1pt"),
+            BuildOptions(model="m.h5", precision="float16", max_drop="1pt"),
             "rpi4",
             ProjectError,
             "nothing to measure",
         ),
         (
-            BuildOptions(model=Path("m.h5"), calibration="c"),
+            BuildOptions(model="m.h5", calibration="c"),
             "coral-usb",
             TargetError,
             "cannot build for coral-usb yet",
