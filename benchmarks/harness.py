@@ -53,12 +53,17 @@ def alternating(number: int, first: str, second: str) -> tuple[str, str]:
     return (first, second) if number % 2 == 0 else (second, first)
 
 
+def cases(holding: str = "data") -> Path:
+    """The folder of real models and data that has ``holding`` in it; ends the program where there is none."""
+    for folder in (ROOT.parent / "shared" / "cases", ROOT / "cases"):
+        if (folder / holding).exists():
+            return folder
+    sys.exit("There are no real models here: run `make cases`.")
+
+
 def model(name: str) -> Path:
     """A real model, such as ``tflite_ref/kws_int8.tflite``; ends the program where there are none."""
-    for folder in (ROOT.parent / "shared" / "cases", ROOT / "cases"):
-        if (folder / "models" / name).exists():
-            return folder / "models" / name
-    sys.exit("There are no real models here: run `make cases`.")
+    return cases(f"models/{name}") / "models" / name
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:

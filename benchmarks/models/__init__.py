@@ -1,0 +1,1 @@
+"""Two small models that the benchmarks train themselves, from scratch, with seeds."""
