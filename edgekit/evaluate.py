@@ -1,124 +1,179 @@
-"""Accuracy of the finished file against its source, on this machine, on the same held-out samples."""
+"""Accuracy of the finished file against its source, on the same held-out samples.
 
-import math
+In two steps, so that many candidates can be held against one source: ``measure`` runs a model over the samples and
+keeps a small record of each, ``compare`` holds two such measurements together. A model is any callable from real-valued
+inputs to real-valued outputs: an interpreter here (``runner``), a device, a stream.
+"""
+
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from statistics import NormalDist
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from edgekit.agent.runtime import Model, dequantize, quantize
-from edgekit.errors import AccuracyError, DataError
+from edgekit.errors import AccuracyError, DataError, ModelError, ProjectError
+from edgekit.metrics import metric_of
+from edgekit.metrics.comparison import Evaluation, Scores, compare
+from edgekit.metrics.heads import OutputLog
+from edgekit.metrics.protocol import EvaluationSample, Metric
 from edgekit.project import parse_fraction
 from edgekit_converters.types import Finding
 
 if TYPE_CHECKING:
     import numpy as np
 
-LEVEL = 0.95
+    Array = np.ndarray[Any, Any]
+    Run = Callable[[Mapping[str, Array]], Mapping[str, Array]]
+
+__all__ = [
+    "Evaluation",
+    "Measurement",
+    "Scores",
+    "allowed_drop",
+    "check_budget",
+    "check_unit",
+    "compare",
+    "describe_drop",
+    "evaluate",
+    "measure",
+    "runner",
+    "unproven_budget",
+]
+
 ROUNDING = 1e-12
 """A drop of exactly the budget keeps it, whatever the last bit says."""
 
 
-class LabelledSample(Protocol):
-    """A sample as ``edgekit_converters.calibration`` gives it."""
+class Measurement:
+    """Collects what one model makes of sample after sample."""
 
-    @property
-    def inputs(self) -> Mapping[str, "np.ndarray[Any, Any]"]: ...
-    @property
-    def label(self) -> int | None: ...
+    def __init__(self, metric: Metric) -> None:
+        self._metric = metric
+        self._records: list[Any] = []
+        self._digests: list[bytes] = []
+        self._places: list[str] = []
+        self._log = OutputLog()
+
+    def see(self, sample: EvaluationSample, outputs: "Mapping[str, Array]") -> None:
+        """Keep what the metric needs; ``outputs`` with the batch, of which the first row counts.
+
+        Raises DataError when sample or outputs do not suit the metric, ModelError for NaN.
+        """
+        single = _without_batch(sample, outputs)
+        self._records.append(self._metric.record(sample, single))
+        self._digests.append(sample.digest)
+        self._places.append(sample.where)
+        self._log.see(single)
+
+    def scores(self) -> Scores:
+        """All of it; raises DataError without a sample."""
+        if not self._records:
+            raise DataError("The evaluation data holds no sample.", hint="Give a file or folder with labelled samples.")
+        return Scores(
+            metric=self._metric,
+            records=tuple(self._records),
+            digests=tuple(self._digests),
+            places=tuple(self._places),
+            outputs=self._log.kept(),
+        )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """Top-1 of two models on the same samples."""
+def measure(
+    run: "Run",
+    samples: Iterable[EvaluationSample],
+    metric: Metric,
+    on_sample: Callable[[], None] = lambda: None,
+) -> Scores:
+    """Run one model over the samples, one at a time.
 
-    metric: str
-    """``top1``: share of samples whose largest output is the label."""
-    samples: int
-    source: float
-    """Metric of the float model, 0..1."""
-    model: float
-    """Metric of the finished file, 0..1."""
-    drop: float
-    """source - model; negative where the file is better."""
-    drop_interval: tuple[float, float]
-    """Paired interval of the drop, Agresti and Min (2005)."""
-    level: float = LEVEL
+    ``run``: real values by input name -> real values (float32) by output name, both with the batch. Raises DataError
+    when samples or outputs do not suit the metric, ModelError for outputs with NaN, and what ``run`` raises.
+    """
+    measurement = Measurement(metric)
+    for sample in samples:
+        measurement.see(sample, run(sample.inputs))
+        on_sample()
+    return measurement.scores()
+
+
+def runner(tflite: bytes, *, num_threads: int = 1) -> "Run":
+    """A .tflite on this machine, as ``measure`` takes it; raises ModelError when it does not load or run."""
+    from edgekit.agent.runtime import Model, ModelRefused, dequantize, quantize
+
+    def refused(err: ModelRefused) -> ModelError:
+        return ModelError(f"The model does not run here: {err}.", hint="`edgekit inspect` shows what is in it.")
+
+    try:
+        model = Model(tflite, num_threads=num_threads)
+    except ModelRefused as err:
+        raise refused(err) from err
+
+    def run(inputs: "Mapping[str, Array]") -> "Mapping[str, Array]":
+        arrays = {tensor.name: quantize(inputs[tensor.name], tensor) for tensor in model.inputs}
+        try:
+            outputs = model.run(arrays)
+        except ModelRefused as err:
+            raise refused(err) from err
+        return {tensor.name: dequantize(outputs[tensor.name], tensor) for tensor in model.outputs}
+
+    return run
 
 
 def evaluate(
     float_model: bytes,
     model: bytes,
-    samples: Iterable[LabelledSample],
+    samples: Iterable[EvaluationSample],
+    metric: Metric | None = None,
     *,
     on_sample: Callable[[], None] = lambda: None,
 ) -> Evaluation:
-    """Run both models over the labelled samples, one at a time.
+    """Measure two .tflite files in one pass over the samples and compare them; ``metric`` is top1 by default.
 
     Raises:
-        DataError: a sample without a label, a label out of range, no sample, or an output that is no score vector.
+        DataError: no sample, or samples or outputs that do not suit the metric.
+        ModelError: a model that does not run or gives NaN.
     """
-    reference, candidate = Model(float_model), Model(model)
-    classes = _classes(candidate)
-    count = right_only_source = right_only_model = right_both = 0
+    metric = metric or metric_of("top1")
+    runs = runner(float_model), runner(model)
+    measurements = Measurement(metric), Measurement(metric)
     for sample in samples:
-        label = _checked_label(sample.label, classes, count)
-        before = predict(reference, sample.inputs) == label
-        after = predict(candidate, sample.inputs) == label
-        right_both += before and after
-        right_only_source += before and not after
-        right_only_model += after and not before
-        count += 1
+        for run, measurement in zip(runs, measurements, strict=True):
+            measurement.see(sample, run(sample.inputs))
         on_sample()
-    if count == 0:
-        raise DataError("The evaluation data holds no sample.", hint="Give a file or folder with labelled samples.")
-    return Evaluation(
-        metric="top1",
-        samples=count,
-        source=(right_both + right_only_source) / count,
-        model=(right_both + right_only_model) / count,
-        drop=(right_only_source - right_only_model) / count,
-        drop_interval=paired_interval(right_only_source, right_only_model, count),
-    )
+    source, candidate = (measurement.scores() for measurement in measurements)
+    return compare(source, candidate)
 
 
-def predict(model: Model, inputs: Mapping[str, "np.ndarray[Any, Any]"]) -> int:
-    """Class of the largest output (or, for a single sigmoid output, whether it is above one half)."""
-    arrays = {tensor.name: quantize(inputs[tensor.name], tensor) for tensor in model.inputs}
-    scores = dequantize(model.run(arrays)[model.outputs[0].name], model.outputs[0]).ravel()
-    return int(scores[0] > 0.5) if scores.size == 1 else int(scores.argmax())  # noqa: PLR2004
-
-
-def paired_interval(lost: int, gained: int, count: int, level: float = LEVEL) -> tuple[float, float]:
-    """Interval of the difference of two paired proportions, (lost - gained) / count.
-
-    Adjusted Wald of Agresti and Min, "Simple improved confidence intervals for comparing matched proportions",
-    Statistics in Medicine 24 (2005): half a sample is added to each cell of the 2 x 2 table.
-    """
-    lost_adjusted, gained_adjusted, total = lost + 0.5, gained + 0.5, count + 2
-    difference = (lost_adjusted - gained_adjusted) / total
-    spread = math.sqrt(lost_adjusted + gained_adjusted - (lost_adjusted - gained_adjusted) ** 2 / total) / total
-    reach = NormalDist().inv_cdf((1 + level) / 2) * spread
-    return max(-1.0, difference - reach), min(1.0, difference + reach)
+def check_unit(metric: str, max_drop: str, *, is_fraction: bool) -> None:
+    """Raise ProjectError for a budget in points of a metric that is no share, such as mse."""
+    amount, unit = parse_fraction(max_drop)
+    if unit == "pt" and not is_fraction:
+        raise ProjectError(
+            f"A budget of {max_drop} means nothing for {metric}, which is no share of 1.",
+            hint=f"Give a share of the source's value: --max-drop {amount:g}%.",
+        )
 
 
 def allowed_drop(evaluation: Evaluation, max_drop: str) -> float:
-    """The budget as a fraction: points as they are, per cent of the source's metric."""
+    """The budget in the metric's own unit: points as they are, per cent of the source's metric.
+
+    Raises ProjectError for points where the metric is no share.
+    """
+    check_unit(evaluation.metric, max_drop, is_fraction=evaluation.is_fraction)
     amount, unit = parse_fraction(max_drop)
-    return amount / 100 if unit == "pt" else amount / 100 * evaluation.source
+    return amount / 100 if unit == "pt" else amount / 100 * abs(evaluation.source)
 
 
 def check_budget(evaluation: Evaluation, max_drop: str) -> None:
     """Raise AccuracyError (exit code 3) when the measured drop is over the budget."""
-    if evaluation.drop > allowed_drop(evaluation, max_drop) + ROUNDING:
-        low, high = evaluation.drop_interval
-        raise AccuracyError(
-            f"The model loses {evaluation.drop * 100:.2f} points of {evaluation.metric} on {evaluation.samples} "
-            f"samples ({evaluation.source:.4f} to {evaluation.model:.4f}; 95 % interval {low * 100:+.2f} to "
-            f"{high * 100:+.2f}); the budget is {max_drop}.",
-            hint="Try --precision float16, more or better calibration samples, or a larger --max-drop.",
-            details={"evaluation": evaluation, "max_drop": max_drop},
-        )
+    if evaluation.drop <= allowed_drop(evaluation, max_drop) + ROUNDING:
+        return
+    low, high = evaluation.drop_interval
+    raise AccuracyError(
+        f"The model loses {describe_drop(evaluation, evaluation.drop)} of {evaluation.metric} on {evaluation.samples} "
+        f"samples ({evaluation.source:.4g} to {evaluation.model:.4g}; {100 * evaluation.level:g} % interval "
+        f"{describe_drop(evaluation, low, sign=True)} to {describe_drop(evaluation, high, sign=True)}); "
+        f"the budget is {max_drop}.",
+        hint="Try --precision auto or float16, more or better calibration samples, or a larger --max-drop.",
+        details={"evaluation": evaluation, "max_drop": max_drop},
+    )
 
 
 def unproven_budget(evaluation: Evaluation, max_drop: str) -> tuple[Finding, ...]:
@@ -132,37 +187,31 @@ def unproven_budget(evaluation: Evaluation, max_drop: str) -> tuple[Finding, ...
             severity="warning",
             message=(
                 f"The measured drop keeps the budget of {max_drop}, but {evaluation.samples} samples leave room: the "
-                f"true drop may be {high * 100:.2f} points."
+                f"true drop may be {describe_drop(evaluation, high)}."
             ),
             fix="Evaluate on more samples; the interval narrows with their square root.",
         ),
     )
 
 
-def _classes(model: Model) -> int:
-    if len(model.outputs) != 1:
-        raise DataError(
-            f"top1 needs a model with one output; this one has {len(model.outputs)}.",
-            hint="Leave --evaluate away for this model.",
-        )
-    shape = model.outputs[0].shape
-    if math.prod(shape[:-1]) != 1:
-        raise DataError(
-            f"top1 needs one vector of scores a sample; the output has the shape {shape}.",
-            hint="Build with a batch of 1, or leave --evaluate away for this model.",
-        )
-    return max(2, shape[-1] if shape else 1)
+def describe_drop(evaluation: Evaluation, drop: float, *, sign: bool = False) -> str:
+    """A drop as it is read: points of a share, otherwise the value with its share of the source's."""
+    form = "+" if sign else ""
+    if evaluation.is_fraction:
+        return f"{100 * drop:{form}.2f} points"
+    share = f" ({100 * drop / abs(evaluation.source):{form}.2f} %)" if evaluation.source else ""
+    return f"{drop:{form}.4g}{share}"
 
 
-def _checked_label(label: int | None, classes: int, position: int) -> int:
-    if label is None:
-        raise DataError(
-            "The evaluation data has no labels.",
-            hint="Put integer labels under y in the .npz, or images into a folder a class.",
-        )
-    if not 0 <= label < classes:
-        raise DataError(
-            f"Label {label} of sample {position} is out of range: the model has {classes} classes.",
-            hint="Labels count from 0 in the order of the model's output.",
-        )
-    return label
+def _without_batch(sample: EvaluationSample, outputs: "Mapping[str, Array]") -> "dict[str, Array]":
+    """The sample stands in every row of the batch: the first row of each output that has the batch."""
+    import numpy as np
+
+    batch = next(iter(sample.inputs.values())).shape[:1]
+    for name, values in outputs.items():
+        if np.isnan(values).any():
+            raise ModelError(
+                f"Output {name!r} holds NaN for {sample.where}.",
+                hint="Look for a division by zero or an overflow in the model; float16 overflows beyond 65504.",
+            )
+    return {name: values[0] if values.shape[:1] == batch else values for name, values in outputs.items()}

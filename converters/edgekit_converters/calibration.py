@@ -41,6 +41,10 @@ class Sample:
     """16 bytes that tell this content from any other."""
     source_dtypes: Mapping[str, str]
     """Input name -> dtype the data had before preprocessing."""
+    target: Any = None
+    """What the data says beyond a class: an array (``y`` that is no class index) or ``coco.Objects``; None without."""
+    where: str = "a sample"
+    """Where it came from, for messages."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +101,14 @@ class Dataset:
             fitted = _fit(self._transformed(spec.name, array, raw.where), _in_source_layout(spec), raw.where)
             arrays[spec.name] = fitted if spec.permutation is None else _transposed(fitted, spec.permutation)
             digest.update(spec.name.encode() + arrays[spec.name].tobytes())
-        return Sample(inputs=arrays, label=raw.label, digest=digest.digest(), source_dtypes=dtypes)
+        return Sample(
+            inputs=arrays,
+            label=raw.label,
+            digest=digest.digest(),
+            source_dtypes=dtypes,
+            target=raw.target,
+            where=raw.where,
+        )
 
     def _transformed(self, name: str, array: Any, where: str) -> Any:
         if self.transform is None:

@@ -25,6 +25,8 @@ class RawSample:
     """For messages, such as ``sample 12 of data.npz`` or the path of an image."""
     arrays: Mapping[str, Any]
     label: int | None = None
+    target: Any = None
+    """What the data says beyond a class index."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgekit.errors import AccuracyError, DataError
-from edgekit.evaluate import Evaluation, check_budget, evaluate, paired_interval
+from edgekit.evaluate import Evaluation, check_budget, compare, evaluate, measure, runner, unproven_budget
+from edgekit.metrics import metric_of
+from edgekit.metrics.intervals import paired_interval
 
 pytestmark = pytest.mark.unit
 
@@ -20,6 +22,9 @@ pytestmark = pytest.mark.unit
 class Sample:
     inputs: dict[str, np.ndarray[Any, Any]]
     label: int | None
+    digest: bytes = b""
+    where: str = "Sample 1"
+    target: None = None
 
 
 def kws(cases: Path, count: int = 200) -> tuple[bytes, list[Sample]]:
@@ -35,10 +40,24 @@ def test_the_published_accuracy_is_found(cases: Path) -> None:
     assert result.model == pytest.approx(0.906, abs=0.002)
     assert result.drop == 0
     assert result.drop_interval[0] < 0 < result.drop_interval[1]
+    assert result.p_value == 1
+    assert result.heads[0].max_error == 0
+    assert result.changed == ()
+
+
+def test_two_measurements_are_compared(cases: Path) -> None:
+    model, samples = kws(cases)
+    metric = metric_of("top1")
+    seen: list[None] = []
+    source = measure(runner(model), samples, metric, on_sample=lambda: seen.append(None))
+    turned = measure(lambda inputs: {"out": -runner(model)(inputs)["Identity"]}, samples[:20], metric)
+    assert len(seen) == 200
+    with pytest.raises(DataError, match="not measured on the same samples"):
+        compare(source, turned)
 
 
 @pytest.mark.parametrize(
-    ("label", "message"), [(None, "has no labels"), (12, "Label 12 of sample 1"), (-1, "out of range")]
+    ("label", "message"), [(None, "has no labels"), (12, "Sample 1: label 12 is out of range"), (-1, "out of range")]
 )
 def test_wrong_labels_are_refused(cases: Path, label: int | None, message: str) -> None:
     model, samples = kws(cases, 2)
