@@ -2,9 +2,11 @@
 
 A trained network has dead channels, whose weights are nearly 0 and whose bias is not. Their weight scale is then so
 small that the bias does not fit, and ai-edge-quantizer wraps it to the other sign. Raising the channel's largest
-weight to where the bias fits moves the output by less than 1/10,000 of the bias: far below one step of int8.
+weight to where the bias fits moves the output by less than 1/10,000 of the bias with int8 activations, far below one
+step; by less than 1/120 with int16 ones, in channels whose weights contribute even less than that.
 """
 
+from collections.abc import Callable
 from math import prod
 from typing import Any
 
@@ -15,30 +17,35 @@ CHANNEL_AXIS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0}
 """Operators with (data, weights, bias) -> the axis of output channels in their weights."""
 LARGEST_BIAS = 2**29
 """Steps a bias may take: int32 with room for what same-scale constraints do to the input's range."""
-_INT8_STEPS, _WEIGHT_STEPS = 255, 127
+ActivationBits = Callable[[str], int | None]
+"""Bits of the activations of the operator with this first output; None where it stays float."""
+_WEIGHT_STEPS = 127
 
 
-def make_room(model: Any, ranges: Ranges) -> int:
+def make_room(model: Any, ranges: Ranges, *, activation_bits: ActivationBits) -> int:
     """Raise weights in place where a bias would overflow; returns the number of channels."""
     names = [builtin_name(code) for code in model.operatorCodes]
     return sum(
-        _make_room(model, graph, operator, CHANNEL_AXIS[names[operator.opcodeIndex]], ranges)
+        _make_room(model, graph, operator, CHANNEL_AXIS[names[operator.opcodeIndex]], ranges, activation_bits)
         for graph in model.subgraphs
         for operator in graph.operators
         if names[operator.opcodeIndex] in CHANNEL_AXIS
     )
 
 
-def _make_room(model: Any, graph: Any, operator: Any, axis: int, ranges: Ranges) -> int:
+def _make_room(
+    model: Any, graph: Any, operator: Any, axis: int, ranges: Ranges, activation_bits: ActivationBits
+) -> int:
     import numpy as np
 
     indices = [int(index) for index in operator.inputs]
-    if len(indices) < 3 or indices[2] < 0:  # noqa: PLR2004 - (data, weights, bias)
+    bits = activation_bits(text(graph.tensors[int(operator.outputs[0])].name))
+    if bits is None or len(indices) < 3 or indices[2] < 0:  # noqa: PLR2004 - (data, weights, bias)
         return 0
     data, weights, bias = (graph.tensors[index] for index in indices[:3])
     values, offsets = _constant(model, weights), _constant(model, bias)
     low, high = ranges.get(text(data.name), (0.0, 0.0))
-    input_scale = (max(high, 0.0) - min(low, 0.0)) / _INT8_STEPS
+    input_scale = _input_scale(low, high, bits)
     if values is None or offsets is None or input_scale == 0:
         return 0
     channels = np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1).copy()
@@ -52,6 +59,13 @@ def _make_room(model: Any, graph: Any, operator: Any, axis: int, ranges: Ranges)
         changed = np.ascontiguousarray(np.moveaxis(channels.reshape(moved), 0, axis))
         model.buffers[weights.buffer].data = np.frombuffer(changed.tobytes(), np.uint8)
     return int(tight.size)
+
+
+def _input_scale(low: float, high: float, bits: int) -> float:
+    """The smallest that the range can get: int8 is affine at best, int16 always symmetric."""
+    if bits == 8:  # noqa: PLR2004 - int8
+        return (max(high, 0.0) - min(low, 0.0)) / 255
+    return max(abs(low), abs(high)) / 32767
 
 
 def _constant(model: Any, tensor: Any) -> Any:

@@ -5,15 +5,16 @@ Its stages are called one by one, because ``Quantizer.quantize`` prints and show
 """
 
 import importlib.metadata
-import tempfile
-from pathlib import Path
+from collections import Counter
+from functools import partial
 from typing import Any
 
 from edgekit_converters.bias_room import make_room
 from edgekit_converters.errors import QuantizationError
-from edgekit_converters.flatbuffer import add_signature, builtin_name, read, signature_specs, write
+from edgekit_converters.flatbuffer import add_signature, builtin_name, read, signature_specs, text, write
 from edgekit_converters.float16 import halve_weights
-from edgekit_converters.types import Finding, FloatModel, IoDtype, Precision, QuantizedModel, Ranges, Scheme
+from edgekit_converters.recipes import INT4_OPS, activation_bits, check_scheme, make_recipe
+from edgekit_converters.types import Finding, FloatModel, Precision, QuantizedModel, Ranges, Scheme
 
 RECURRENT_OPS = frozenset({
     "WHILE", "LSTM", "RNN", "SVDF", "UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN",
@@ -21,41 +22,29 @@ RECURRENT_OPS = frozenset({
 })  # fmt: skip
 """Their state lives in other subgraphs or variables, whose ranges no pass sees and whose weights stay float."""
 
-MIN_WIDTH = 1e-6
-"""Narrower ranges are widened to it: the runtime's int32 arithmetic overflows on a clamp at 6 below 7e-7."""
+MIN_WIDTH = {8: 1e-6, 16: 1e-4}
+"""Bits -> the range that narrower ones are widened to: the runtime's int32 arithmetic overflows on a clamp at 6 below
+7e-7 with int8 activations, below 9.2e-5 with int16."""
 
-_EVERYTHING = ".*"
 
-
-def quantize(
-    model: FloatModel,
-    *,
-    scheme: Scheme,
-    ranges: Ranges | None = None,
-) -> QuantizedModel:
+def quantize(model: FloatModel, *, scheme: Scheme, ranges: Ranges | None = None) -> QuantizedModel:
     """Bring the model to what ``scheme`` says; the same arguments give the same bytes.
 
     ``ranges`` (of every activation, see ``Ranges``) matter to ``int8`` and ``int16x8`` only. Raises
     QuantizationError when the scheme cannot be reached, never returns a file that is something else.
     """
-    precision, io = scheme.precision, scheme.io
-    per_channel_fully_connected = scheme.per_channel_fully_connected
-    if precision == "float32":
+    check_scheme(scheme)
+    if scheme.precision == "float32":
         return QuantizedModel(
-            tflite=model.tflite, precision=precision, inputs=model.inputs, outputs=model.outputs, tools={}
+            tflite=model.tflite, precision=scheme.precision, inputs=model.inputs, outputs=model.outputs, tools={}
         )
     findings: tuple[Finding, ...] = ()
     tools = {"ai-edge-quantizer": importlib.metadata.version("ai-edge-quantizer")}
-    if precision == "float16":
+    if scheme.precision == "float16":
         parsed, tools = _float16(model), {}
     else:
-        _refuse_recurrent(model, precision)
-        if precision == "dynamic":
-            data = _run_quantizer(model.tflite, per_channel_fully_connected=per_channel_fully_connected)
-        else:
-            widened, findings = _widen(_require(ranges))
-            data = _int8(model, io, widened, per_channel_fully_connected=per_channel_fully_connected)
-        parsed = _read_quantized(data, precision)
+        _refuse_recurrent(model, scheme.precision)
+        parsed, findings = _integer(model, scheme, ranges)
     # The order of a graph's inputs and outputs survives quantization; the names of tensors do not.
     add_signature(
         parsed,
@@ -64,7 +53,12 @@ def quantize(
     )
     inputs, outputs = signature_specs(parsed)
     return QuantizedModel(
-        tflite=write(parsed), precision=precision, inputs=inputs, outputs=outputs, tools=tools, findings=findings
+        tflite=write(parsed),
+        precision=scheme.precision,
+        inputs=inputs,
+        outputs=outputs,
+        tools=tools,
+        findings=findings,
     )
 
 
@@ -78,39 +72,25 @@ def _float16(model: FloatModel) -> Any:
     return parsed
 
 
-def _int8(model: FloatModel, io: IoDtype, ranges: Ranges, *, per_channel_fully_connected: bool) -> bytes:
-    parsed = read(model.tflite, what="the float model")
-    make_room(parsed, ranges)
-    data = _run_quantizer(
-        write(parsed),
-        ranges=ranges,
-        float_io=io != "int8",
-        per_channel_fully_connected=per_channel_fully_connected,
-    )
-    return _with_uint8_io(data) if io == "uint8" else data
+def _integer(model: FloatModel, scheme: Scheme, ranges: Ranges | None) -> tuple[Any, tuple[Finding, ...]]:
+    """The quantized flatbuffer, parsed, with integer weights; ``dynamic`` computes with float activations."""
+    findings: tuple[Finding, ...] = ()
+    if scheme.precision == "dynamic":
+        data = _run_quantizer(model.tflite, scheme, None)
+    else:
+        widened, findings = _widen(_require(ranges, scheme.precision), scheme)
+        parsed = read(model.tflite, what="the float model")
+        make_room(parsed, widened, activation_bits=partial(activation_bits, scheme))
+        data = _run_quantizer(write(parsed), scheme, widened)
+    parsed = read(data, what="the quantized model")
+    return parsed, (*findings, *_check_weights(parsed, scheme))
 
 
-def _run_quantizer(
-    data: bytes, *, ranges: Ranges | None = None, float_io: bool = False, per_channel_fully_connected: bool
-) -> bytes:
-    """``ranges`` makes it static int8 with int8 (or float) inputs and outputs, None makes it dynamic."""
+def _run_quantizer(data: bytes, scheme: Scheme, ranges: Ranges | None) -> bytes:
     import numpy as np
-    from ai_edge_quantizer import model_modifier, params_generator, qtyping, recipe_manager
+    from ai_edge_quantizer import model_modifier, params_generator
     from ai_edge_quantizer.utils import tfl_flatbuffer_utils
 
-    operations, granularity = qtyping.TFLOperationName, qtyping.QuantGranularity
-    recipe = recipe_manager.RecipeManager()
-    if ranges is None:
-        recipe.add_dynamic_config(_EVERYTHING, operations.ALL_SUPPORTED, 8)
-        if not per_channel_fully_connected:
-            recipe.add_dynamic_config(_EVERYTHING, operations.FULLY_CONNECTED, 8, granularity.TENSORWISE)
-    else:
-        recipe.add_static_config(_EVERYTHING, operations.ALL_SUPPORTED, 8, 8)
-        if not per_channel_fully_connected:
-            recipe.add_static_config(_EVERYTHING, operations.FULLY_CONNECTED, 8, 8, granularity.TENSORWISE)
-    if float_io:
-        for side in (operations.INPUT, operations.OUTPUT):
-            recipe.add_quantization_config(_EVERYTHING, side, None, "no_quantize")
     calibration = None
     if ranges is not None:
         calibration = {name: {"min": np.float32(low), "max": np.float32(high)} for name, (low, high) in ranges.items()}
@@ -118,6 +98,7 @@ def _run_quantizer(
         # A number that does not fit its integer type would wrap around with only a warning.
         with np.errstate(invalid="raise"):
             model = tfl_flatbuffer_utils.read_model(data)
+            recipe = make_recipe(model, scheme)
             generator = params_generator.ParamsGenerator(model)
             parameters = generator.generate_quantization_parameters(recipe, calibration, enable_progress_bar=False)
             modifier = model_modifier.ModelModifier(model)
@@ -129,35 +110,51 @@ def _run_quantizer(
         ) from err
 
 
-def _with_uint8_io(float_io_model: bytes) -> bytes:
-    """uint8 in place of float32 inputs and outputs; only a float-I/O file can be changed so."""
-    from ai_edge_litert import _pywrap_modify_model_interface as interface
+def _check_weights(model: Any, scheme: Scheme) -> tuple[Finding, ...]:
+    """Raise where nothing changed; say which weights stayed int8 though int4 was asked for."""
     from ai_edge_litert import schema_py_generated as schema
 
-    with tempfile.TemporaryDirectory(prefix="edgekit-io-") as folder:
-        source, target = Path(folder) / "float.tflite", Path(folder) / "uint8.tflite"
-        # Large files keep buffers behind the flatbuffer, which modify_model_interface would lose.
-        source.write_bytes(write(read(float_io_model, what="the quantized model")))
-        code = schema.TensorType.UINT8
-        status = interface.modify_model_interface(str(source), str(target), code, code)
-        if status != 0 or not target.exists():
-            raise QuantizationError(
-                f"The inputs and outputs cannot be made uint8 (modify_model_interface returned {status}).",
-                hint="Build it with --io int8 or --io float32.",
-            )
-        return target.read_bytes()
-
-
-def _read_quantized(data: bytes, precision: Precision) -> Any:
-    from ai_edge_litert import schema_py_generated as schema
-
-    parsed = read(data, what="the quantized model")
-    if not any(tensor.type == schema.TensorType.INT8 for graph in parsed.subgraphs for tensor in graph.tensors):
+    types = {tensor.type for graph in model.subgraphs for tensor in graph.tensors}
+    if not types & {schema.TensorType.INT4, schema.TensorType.INT8, schema.TensorType.INT16}:
         raise QuantizationError(
-            f"Quantizing to {precision} changed nothing: no layer of the model can hold int8 weights.",
+            f"Quantizing to {scheme.precision} changed nothing: no layer of the model can hold int8 weights.",
             hint="Build it with --precision float32.",
         )
-    return parsed
+    if scheme.weight_bits == 8:  # noqa: PLR2004 - int8
+        return ()
+    if schema.TensorType.INT4 not in types:
+        raise QuantizationError(
+            f"No layer of the model can hold int4 weights: that needs {' or '.join(sorted(INT4_OPS))}.",
+            hint="Build it with int8 weights.",
+        )
+    kept = _int8_weights(model, rescued=frozenset(scheme.layers))
+    if not kept:
+        return ()
+    named = ", ".join(f"{count} {name}" for name, count in sorted(kept.items()))
+    finding = Finding(
+        name="int4-not-everywhere",
+        severity="info",
+        message=f"The weights of {named} stay int8: the runtime has no int4 kernel for them.",
+        fix="Nothing; the file is as small as the runtime allows.",
+    )
+    return (finding,)
+
+
+def _int8_weights(model: Any, *, rescued: frozenset[str]) -> Counter[str]:
+    """Operator -> how many of its kind hold int8 weights of more than one axis; rescued layers do so on purpose."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    kept: Counter[str] = Counter()
+    for graph in model.subgraphs:
+        for operator in graph.operators:
+            tensors = [graph.tensors[int(index)] for index in operator.inputs if index >= 0]
+            constants = [item for item in tensors if model.buffers[item.buffer].data is not None]
+            names = {text(graph.tensors[int(index)].name) for index in operator.outputs}
+            if not names & rescued and any(
+                item.type == schema.TensorType.INT8 and len(item.shape) > 1 for item in constants
+            ):
+                kept[builtin_name(model.operatorCodes[operator.opcodeIndex])] += 1
+    return kept
 
 
 def _refuse_recurrent(model: FloatModel, precision: Precision) -> None:
@@ -166,7 +163,7 @@ def _refuse_recurrent(model: FloatModel, precision: Precision) -> None:
     if found:
         why = (
             "the ranges inside its loop cannot be calibrated"
-            if precision == "int8"
+            if precision != "dynamic"
             else "its recurrent weights would silently stay float32"
         )
         raise QuantizationError(
@@ -175,30 +172,31 @@ def _refuse_recurrent(model: FloatModel, precision: Precision) -> None:
         )
 
 
-def _require(ranges: Ranges | None) -> Ranges:
+def _require(ranges: Ranges | None, precision: Precision) -> Ranges:
     if not ranges:
         raise QuantizationError(
-            "int8 needs calibration data: the ranges of the activations are unknown.",
+            f"{precision} needs calibration data: the ranges of the activations are unknown.",
             hint="Give representative inputs with --calibration DATA or [calibration] data in edgekit.toml.",
         )
     return ranges
 
 
-def _widen(ranges: Ranges) -> tuple[Ranges, tuple[Finding, ...]]:
+def _widen(ranges: Ranges, scheme: Scheme) -> tuple[Ranges, tuple[Finding, ...]]:
     """Ranges that the runtime can compute with, and what that says about the model."""
     widened, narrow = {}, []
     for name, (low, high) in ranges.items():
-        if max(high, 0.0) - min(low, 0.0) < MIN_WIDTH:
+        width = max(high, 0.0) - min(low, 0.0)
+        least = MIN_WIDTH[activation_bits(scheme, name) or 8]
+        widened[name] = (low, high) if width >= least else (min(low, 0.0), min(low, 0.0) + least)
+        if width < MIN_WIDTH[8]:
             narrow.append(name)
-            widened[name] = (min(low, 0.0), min(low, 0.0) + MIN_WIDTH)
-        else:
-            widened[name] = (low, high)
     if not narrow:
         return widened, ()
     finding = Finding(
         name="dead-activations",
         severity="warning",
-        message=f"{len(narrow)} tensors stay below {MIN_WIDTH:g} for every calibration sample, such as {narrow[0]!r}.",
+        message=f"{len(narrow)} tensors stay below {MIN_WIDTH[8]:g} for every calibration sample, "
+        f"such as {narrow[0]!r}.",
         fix="Check that the model is trained and that the calibration data is scaled as in training.",
     )
     return widened, (finding,)

@@ -38,17 +38,25 @@ def test_a_concrete_function_without_trackable_obj_is_frozen() -> None:
 @pytest.mark.parametrize(
     ("module", "name", "parameters"),
     [
-        ("recipe_manager", "RecipeManager.add_static_config", ["regex", "operation_name", "activation_num_bits"]),
-        ("recipe_manager", "RecipeManager.add_dynamic_config", ["regex", "operation_name", "num_bits", "granularity"]),
-        ("recipe_manager", "RecipeManager.add_quantization_config", ["regex", "operation_name", "op_config"]),
+        (
+            "recipe_manager",
+            "RecipeManager.add_quantization_config",
+            ["regex", "operation_name", "op_config", "algorithm_key"],
+        ),
+        (
+            "algorithm_manager",
+            "check_op_quantization_config",
+            ["quantization_algorithm", "tfl_op_name", "op_quantization_config"],
+        ),
         ("params_generator", "ParamsGenerator.__init__", ["float_tflite"]),
         ("params_generator", "ParamsGenerator.generate_quantization_parameters", ["model_recipe_manager"]),
         ("model_modifier", "ModelModifier.modify_model", ["params", "serialize_to_path", "enable_progress_bar"]),
         ("utils.tfl_flatbuffer_utils", "read_model", ["tflite_model"]),
+        ("utils.tfl_flatbuffer_utils", "get_op_scope", ["op", "subgraph_tensors"]),
     ],
 )
 def test_stages_of_ai_edge_quantizer(module: str, name: str, parameters: list[str]) -> None:
-    """quantize.py calls the stages of Quantizer.quantize one by one."""
+    """quantize.py calls the stages of Quantizer.quantize one by one, recipes.py writes what they follow."""
     found = importlib.import_module(f"ai_edge_quantizer.{module}")
     for part in name.split("."):
         assert hasattr(found, part), f"ai_edge_quantizer.{module} lost {name}"
@@ -61,18 +69,9 @@ def test_names_of_operations_and_algorithms() -> None:
     from ai_edge_quantizer import algorithm_manager, qtyping
 
     operations = qtyping.TFLOperationName
-    for name in ("ALL_SUPPORTED", "INPUT", "OUTPUT", "FULLY_CONNECTED"):
-        assert hasattr(operations, name), f"TFLOperationName lost {name}, which quantize.py uses"
+    for name in ("ALL_SUPPORTED", "INPUT", "OUTPUT", "CONV_2D", "FULLY_CONNECTED"):
+        assert hasattr(operations, name), f"TFLOperationName lost {name}, which recipes.py uses"
     assert algorithm_manager.AlgorithmName.NO_QUANTIZE == "no_quantize"
-
-
-def test_modify_model_interface(cases: Path, tmp_path: Path) -> None:
-    """quantize.py makes uint8 inputs and outputs with it; on an int8-I/O file it returns 0 and changes nothing."""
-    from ai_edge_litert import _pywrap_modify_model_interface as interface
-
-    source, target = cases / "models/tflite_ref/kws_int8.tflite", tmp_path / "out.tflite"
-    uint8 = 3
-    assert interface.modify_model_interface(str(source), str(target), uint8, uint8) == 0, "its status code moved"
 
 
 def test_the_schema_module() -> None:

@@ -160,7 +160,7 @@ def test_dead_activations_are_said_and_still_run(resnet: FloatModel, resnet_rang
     model = quantize(resnet, scheme=INT8, ranges={**resnet_ranges, logits: (0.0, 1e-12)})
     (finding,) = model.findings
     assert finding.name == "dead-activations"
-    assert f"below {MIN_WIDTH:g}" in finding.message
+    assert f"below {MIN_WIDTH[8]:g}" in finding.message
     assert logits in finding.message
     assert set(dtypes(model)) == {"int8", "int32"}
 
