@@ -1,19 +1,23 @@
 """The way of a model: convert, calibrate, quantize, audit, evaluate, write."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgekit.artifact import MODEL, Artifact, sha256_files, sha256_source, write_artifact
+from edgekit.artifact import MANIFEST, MODEL, Artifact, Manifest, sha256_files, sha256_source, write_artifact
+from edgekit.cache import Cache, put
 from edgekit.errors import ProjectError
+from edgekit.lock import check_after, check_before, locked_build, write_lock
 from edgekit.plan import BuildPlan, name_of
+from edgekit.project import has_project
+from edgekit.reuse import artifact_key, convert_or_reuse, read_kept
 from edgekit.steps import (
     LOGS,
     Calibrated,
     Evaluated,
     Progress,
     calibrate,
-    convert,
     evaluate,
     foreign_errors,
     quantize,
@@ -38,27 +42,69 @@ class Description:
     outputs: dict[str, OpenSpec]
 
 
-def build(plan: BuildPlan, progress: Progress = silent) -> Artifact:
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """An artifact that is not written yet."""
+
+    files: dict[str, bytes]
+    manifest: Manifest
+
+
+def build(
+    plan: BuildPlan,
+    progress: Progress = silent,
+    *,
+    cache: Cache | None = None,
+    locked: bool = False,
+    said: Callable[[str], None] = lambda _text: None,
+) -> Artifact:
     """Make the artifact of ``plan``; nothing is written unless every promise is kept.
+
+    With ``cache`` an unchanged conversion, or the whole artifact, is taken from it, and ``said`` is told. With
+    ``locked`` everything must be as edgekit.lock says; without, a project's lock is renewed.
 
     Raises:
         ModelError: the source cannot be read, converted or quantized.
         DataError: calibration or evaluation data is wrong.
         AuditError, AccuracyError: the finished file is not what was asked for (exit code 3).
+        LockError: ``locked``, and something differs (exit code 3).
         ArtifactError: the output cannot be written.
     """
+    expected = check_before(plan) if locked else None
+    labels = read_labels(plan.labels)
+    float_model, converted_before = convert_or_reuse(plan, cache, progress)
+    key = artifact_key(plan, float_model, labels) if cache else None
+    kept = read_kept(cache, key)
+    if kept is not None:
+        said("reused the whole artifact: model, data, settings and tools are unchanged")
+        made = Made(files=kept[0], manifest=kept[1])
+    else:
+        if converted_before:
+            said("reused the conversion: the model and its framework are unchanged")
+        made = _make(plan, float_model, labels, progress)
+    entry = locked_build(plan, made.manifest, float_model.files)
+    if expected is not None:
+        check_after(expected, entry)
+    progress("write")
+    artifact = write_artifact(plan.output, made.files, made.manifest)
+    if cache and key and kept is None:
+        put(cache, key, {**made.files, MANIFEST: (artifact.path / MANIFEST).read_bytes()})
+    if expected is None and has_project(plan.directory):
+        write_lock(plan, entry)
+    return artifact
+
+
+def _make(plan: BuildPlan, float_model: FloatModel, labels: tuple[str, ...] | None, progress: Progress) -> Made:
+    """The way of a model, from the float one to the files of an artifact."""
     from edgekit.audit import audit
 
-    labels = read_labels(plan.labels)
-    float_model = convert(plan, progress)
     calibrated = calibrate(plan, float_model, progress) if plan.calibration else None
     progress("quantize")
     quantized = quantize(plan, float_model, calibrated, labels)
     progress("audit")
     audited = audit(quantized.tflite, precision=plan.scheme.precision, io=plan.scheme.io, target=plan.target)
     evaluated = evaluate(plan, float_model, quantized, calibrated, progress) if plan.evaluation else None
-    progress("write")
-    return _write(plan, float_model, calibrated, quantized, audited, evaluated, labels)
+    return _assemble(plan, float_model, calibrated, quantized, audited, evaluated, labels)
 
 
 def describe(model: str) -> Description:
@@ -83,7 +129,7 @@ def read_labels(path: Path | None) -> tuple[str, ...] | None:
     return tuple(line.strip() for line in lines if line.strip())
 
 
-def _write(
+def _assemble(
     plan: BuildPlan,
     float_model: FloatModel,
     calibrated: Calibrated | None,
@@ -91,7 +137,7 @@ def _write(
     audited: "Audit",
     evaluated: Evaluated | None,
     labels: tuple[str, ...] | None,
-) -> Artifact:
+) -> Made:
     from edgekit.golden import golden_files
     from edgekit.manifest import build_findings, calibration_entry, input_ranges, make_manifest
 
@@ -117,7 +163,7 @@ def _write(
             *build_findings(plan, quantized, labels, has_samples=calibrated is not None),
         ),
     )
-    return write_artifact(plan.output, {MODEL: quantized.tflite, **golden}, manifest)
+    return Made(files={MODEL: quantized.tflite, **golden}, manifest=manifest)
 
 
 def source_digest(plan: BuildPlan, float_model: FloatModel) -> str:

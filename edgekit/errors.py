@@ -12,6 +12,7 @@ EdgekitError                  1   error: message, cause, what to do
 ├── GateError                 3   accuracy, audit, coverage, numerics, latency
 │   ├── AuditError
 │   ├── AccuracyError
+│   ├── LockError
 │   └── SelfTestError
 ├── TransportError            4   device unreachable, connection lost, timed out
 │   ├── HostKeyError
@@ -87,6 +88,10 @@ class AuditError(GateError):
 
 class AccuracyError(GateError):
     """The accuracy budget is exceeded."""
+
+
+class LockError(GateError):
+    """``--locked``, and something is not what edgekit.lock says."""
 
 
 class SelfTestError(GateError):

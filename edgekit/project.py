@@ -150,6 +150,14 @@ def load_project(directory: Path = Path()) -> Project:
     return Project()
 
 
+def has_project(directory: Path) -> bool:
+    """Whether ``directory`` holds a project file."""
+    pyproject = directory / "pyproject.toml"
+    return (directory / "edgekit.toml").exists() or (
+        pyproject.exists() and b"[tool.edgekit" in read_bounded(pyproject, ProjectError)
+    )
+
+
 def parse_fraction(text: str) -> tuple[float, Literal["pt", "%"]]:
     """``1pt`` -> (1.0, "pt"); raises ProjectError for a bare number, with both spellings."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(pt|%)", text.strip())

@@ -1,11 +1,11 @@
 """``edgekit build``: a trained model in, a checked artifact out."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgekit.cli.options import common, emit, option, print_findings, progress
+from edgekit.cli.options import common, console, emit, option, print_findings, progress
 from edgekit.cli.options import output as screen_output
 
 if TYPE_CHECKING:
@@ -14,40 +14,53 @@ if TYPE_CHECKING:
     from edgekit.artifact import Artifact, EvaluationEntry, TensorEntry
     from edgekit.steps import Progress as BuildProgress
 
-PRECISIONS = ("int8", "float16", "dynamic", "float32")
-IO_DTYPES = ("int8", "uint8", "float32")
+PRECISIONS = ("auto", "int8", "int16x8", "float16", "dynamic", "float32")
+IO_DTYPES = ("int8", "uint8", "int16", "float32")
+CALIBRATORS = ("auto", "min-max", "moving-average", "percentile", "mse", "entropy")
 
 
 @click.command()
 @click.argument("model", required=False)
 @option("--target", help="Target profile; `edgekit target list` shows them.")
+@option("--weights", type=click.Path(path_type=Path), help="State of a package.module:function: .pth, .safetensors.")
+@option("--layout", type=click.Choice(("nchw", "nhwc")), help="Layout of image inputs and outputs; default: as it is.")
 @option("--precision", type=click.Choice(PRECISIONS), help="Default: edgekit.toml, else the target's.")
-@option("--io", type=click.Choice(IO_DTYPES), help="Inputs and outputs of an int8 model.")
+@option("--io", type=click.Choice(IO_DTYPES), help="Inputs and outputs of an int8 or int16x8 model.")
+@option("--weight-bits", type=click.Choice((4, 8)), help="4: int4 weights where the runtime has kernels.")
+@option("--granularity", type=click.Choice(("per-channel", "per-tensor")), help="Scales of the weights.")
+@option("--activations", type=click.Choice(("affine", "symmetric")), help="Zero points of int8 activations.")
 @option("--calibration", metavar="DATA", help="Real samples: .npz, .npy, a folder, or package.module:function.")
+@option("--calibrator", type=click.Choice(CALIBRATORS), help="How ranges are estimated; auto measures all of them.")
+@option("--equalize/--no-equalize", default=None, help="Cross-layer equalization of the weights.")
+@option("--correct-biases/--no-correct-biases", default=None, help="Empirical bias correction.")
 @option("--evaluate", metavar="DATA", help="Held-out labelled samples: measures what the model loses.")
+@option("--metric", help="top1, top5, auc, map50, map, mse or package.module:function.")
 @option("--max-drop", metavar="1pt|1%", help="Fail (exit 3) when it loses more: 1pt points, 1% of the value.")
+@option("--max-trials", type=click.IntRange(min=1), help="Files that --precision auto may measure.")
+@option("--device", help="Where --precision auto measures latency; default: this machine.")
+@click.option("--keep-best", is_flag=True, help="Over the budget: keep the best file all the same (still exit 3).")
 @option("--output", type=click.Path(path_type=Path), help="The artifact's own folder.")
-@option("--max-memory", type=click.IntRange(min=256), metavar="MIB", help="Memory limit of the conversion.")
+@option("--max-memory", "max_memory_mib", type=click.IntRange(min=256), metavar="MIB", help="Limit of the conversion.")
+@click.option("--locked", is_flag=True, help="Refuse (exit 3) what is not as edgekit.lock says.")
+@click.option("--no-cache", is_flag=True, help="Make everything anew.")
 @common
 def command(
-    model: str | None,
-    target: str | None,
-    precision: str | None,
-    io: str | None,
-    calibration: str | None,
-    evaluate: str | None,
-    max_drop: str | None,
-    output: Path | None,
-    max_memory: int | None,
     *,
+    target: str | None,
+    device: str | None,
+    locked: bool,
+    no_cache: bool,
     as_json: bool,
     verbose: bool,  # noqa: ARG001 - acts in its callback
+    **flags: Any,
 ) -> None:
     """Turn MODEL (default: the one in edgekit.toml) into a checked artifact.
 
-    MODEL is a .keras or .h5 file or a SavedModel folder.
+    MODEL is a .keras or .h5 file, a SavedModel folder, a float .tflite, an .onnx, a PyTorch .pt2, or a
+    package.module:function that returns a torch.nn.Module.
     """
     from edgekit.build import build
+    from edgekit.cache import open_cache
     from edgekit.errors import TargetError
     from edgekit.plan import BuildOptions, plan
     from edgekit.project import load_project
@@ -57,21 +70,21 @@ def command(
     name = target or project.build.target
     if name is None:
         raise TargetError("No target was given.", hint="Add --target NAME; `edgekit target list` shows them.")
-    options = BuildOptions(
-        model=model,
-        precision=precision,  # type: ignore[arg-type]  # click.Choice has checked it
-        io=io,  # type: ignore[arg-type]
-        calibration=calibration,
-        evaluate=evaluate,
-        max_drop=max_drop,
-        output=output,
-        max_memory_mib=max_memory,
-    )
-    planned = plan(project, load_target(name), options)
+    planned = plan(project, load_target(name), BuildOptions(**flags))
+    said: list[str] = []
     with progress() as bar:
-        artifact = build(planned, bar_progress(bar))
+        artifact = build(
+            planned,
+            bar_progress(bar),
+            cache=None if no_cache else open_cache(),
+            locked=locked,
+            said=said.append,
+        )
+    for line in said:
+        console().print(line, markup=False)
     if as_json:
-        emit({"path": str(artifact.path), "digest": artifact.digest, "manifest": artifact.manifest})
+        reused = {"path": str(artifact.path), "digest": artifact.digest, "reused": said}
+        emit({**reused, "manifest": artifact.manifest})
         return
     render(artifact)
 
