@@ -111,7 +111,7 @@ def _run_quantizer(data: bytes, scheme: Scheme, ranges: Ranges | None) -> bytes:
 
 
 def _check_weights(model: Any, scheme: Scheme) -> tuple[Finding, ...]:
-    """Raise where nothing changed; say which weights stayed int8 though int4 was asked for."""
+    """Raise where nothing changed; say which weights stayed int8 though int4 was asked for, and which float."""
     from ai_edge_litert import schema_py_generated as schema
 
     types = {tensor.type for graph in model.subgraphs for tensor in graph.tensors}
@@ -120,8 +120,9 @@ def _check_weights(model: Any, scheme: Scheme) -> tuple[Finding, ...]:
             f"Quantizing to {scheme.precision} changed nothing: no layer of the model can hold int8 weights.",
             hint="Build it with --precision float32.",
         )
+    kept_float = _kept_float(model) if scheme.precision == "dynamic" and not scheme.per_channel else ()
     if scheme.weight_bits == 8:  # noqa: PLR2004 - int8
-        return ()
+        return kept_float
     if schema.TensorType.INT4 not in types:
         raise QuantizationError(
             f"No layer of the model can hold int4 weights: that needs {' or '.join(sorted(INT4_OPS))}.",
@@ -129,13 +130,29 @@ def _check_weights(model: Any, scheme: Scheme) -> tuple[Finding, ...]:
         )
     kept = _int8_weights(model, rescued=frozenset(scheme.layers))
     if not kept:
-        return ()
+        return kept_float
     named = ", ".join(f"{count} {name}" for name, count in sorted(kept.items()))
     finding = Finding(
         name="int4-not-everywhere",
         severity="info",
         message=f"The weights of {named} stay int8: the runtime has no int4 kernel for them.",
         fix="Nothing; the file is as small as the runtime allows.",
+    )
+    return (*kept_float, finding)
+
+
+def _kept_float(model: Any) -> tuple[Finding, ...]:
+    """Depthwise convolutions of a per-tensor dynamic file."""
+    names = [builtin_name(code) for code in model.operatorCodes]
+    count = sum(names[op.opcodeIndex] == "DEPTHWISE_CONV_2D" for graph in model.subgraphs for op in graph.operators)
+    if not count:
+        return ()
+    finding = Finding(
+        name="depthwise-kept-float",
+        severity="info",
+        message=f"The weights of {count} DEPTHWISE_CONV_2D stay float32: "
+        "the runtime's kernel with float activations needs one scale per channel.",
+        fix="Quantize per channel, or to int8.",
     )
     return (finding,)
 

@@ -104,6 +104,9 @@ def make_recipe(model: Any, scheme: Scheme) -> Any:
             recipe.add_quantization_config(_EVERYTHING, operations[name], _config(scheme, bits, name, weight_bits))
     if bits is not None:
         _add_io(recipe, scheme)
+    elif not scheme.per_channel:
+        # The hybrid kernel reads one scale a channel whether they are there or not: the outputs would be garbage.
+        recipe.add_quantization_config(_EVERYTHING, operations.DEPTHWISE_CONV_2D, None, "no_quantize")
     _add_layers(recipe, model, scheme)
     return recipe
 
