@@ -280,7 +280,7 @@ def _open(model: Artifact | Path, here: Model, data: Data) -> "Dataset":
         transform=lambda name, array: apply(steps[name], array) if name in steps else array,
         limit=data.limit,
         base=data.base,
-        need_labels=data.metric.targets == "class",
+        targets=data.metric.targets,
     )
 
 
