@@ -54,7 +54,7 @@ def measure_fidelity(
     for spec in model.outputs:
         got = np.stack([np.asarray(answer[spec.name], np.float64) for answer in answers])
         wanted = np.stack([_in_shape(reference[spec.name], spec.shape, spec.name) for reference in references])
-        outputs.append(_compare(spec.name, got, wanted))
+        outputs.append(compare(spec.name, got, wanted))
     return Fidelity(kind=kind, samples=len(samples), outputs=tuple(outputs))
 
 
@@ -110,10 +110,12 @@ def _in_shape(array: Any, shape: tuple[int, ...], name: str) -> Any:
     return wide.reshape(shape)
 
 
-def _compare(name: str, got: Any, wanted: Any) -> OutputFidelity:
+def compare(name: str, got: Any, wanted: Any) -> OutputFidelity:
+    """Error of one output: float64 arrays of the same shape."""
     import numpy as np
 
-    error = got - wanted
+    with np.errstate(invalid="ignore", over="ignore"):  # infinity - infinity, looked at below
+        error = got - wanted
     # Both may be infinite or NaN in the same places (a masked logit): that is agreement.
     error[(got == wanted) | (np.isnan(got) & np.isnan(wanted))] = 0.0
     largest = float(np.abs(error).max(initial=0.0))
