@@ -218,7 +218,7 @@ def open_data(
         transform=_transform(plan),
         limit=data.limit,
         base=plan.directory,
-        need_labels=need_labels,
+        targets="class" if need_labels else "any",
     )
 
 

@@ -4,7 +4,6 @@ A dataset is opened once (its form, its names and its count are checked then) an
 """
 
 import hashlib
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -12,21 +11,23 @@ from pathlib import Path
 from typing import Any
 
 from edgekit_converters.errors import DataError
+from edgekit_converters.functions import SPELLING
 from edgekit_converters.sample_sources import (
     RawSample,
     Source,
     open_folder,
     open_function,
+    open_instances,
     open_npy_file,
     open_npz_file,
 )
+from edgekit_converters.targets import Targets, check_labelled, interpret
 from edgekit_converters.types import TensorSpec
 
 Transform = Callable[[str, Any], Any]
 """(input name, array of one sample without batch) -> what the model takes; raises ValueError."""
 
-_FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
-_FORMS = "an .npz, an .npy, a folder of images or of .npy files, or package.module:function"
+_FORMS = "an .npz, an .npy, a folder of images or of .npy files, a .json of COCO instances, or package.module:function"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +43,7 @@ class Sample:
     source_dtypes: Mapping[str, str]
     """Input name -> dtype the data had before preprocessing."""
     target: Any = None
-    """What the data says beyond a class: an array (``y`` that is no class index) or ``coco.Objects``; None without."""
+    """What the data says: an array (``y``) or ``coco.Objects``; None where it says nothing."""
     where: str = "a sample"
     """Where it came from, for messages."""
 
@@ -56,6 +57,7 @@ class Dataset:
     source: Source
     transform: Transform | None
     limit: int | None
+    targets: Targets = "any"
 
     @property
     def count(self) -> int | None:
@@ -101,12 +103,13 @@ class Dataset:
             fitted = _fit(self._transformed(spec.name, array, raw.where), _in_source_layout(spec), raw.where)
             arrays[spec.name] = fitted if spec.permutation is None else _transposed(fitted, spec.permutation)
             digest.update(spec.name.encode() + arrays[spec.name].tobytes())
+        label, target = interpret(raw.target, self.targets, raw.where)
         return Sample(
             inputs=arrays,
-            label=raw.label,
+            label=label,
             digest=digest.digest(),
             source_dtypes=dtypes,
-            target=raw.target,
+            target=target,
             where=raw.where,
         )
 
@@ -129,26 +132,23 @@ def open_dataset(
     transform: Transform | None = None,
     limit: int | None = None,
     base: Path = Path(),
-    need_labels: bool = False,
+    targets: Targets = "any",
 ) -> Dataset:
     """Open calibration or evaluation data for a model's ``inputs``.
 
     ``spec`` is a path relative to ``base`` or ``package.module:function`` imported from ``base``; ``transform`` is the
-    declared preprocessing; ``limit`` is the largest number of samples to use. Raises DataError.
+    declared preprocessing; ``limit`` is the largest number of samples to use; ``targets`` is what must be known of each
+    sample, and data that cannot have it is refused. Raises DataError.
     """
     source = open_source_of(spec, tuple(item.name for item in inputs), base)
-    if need_labels and source.labelled is False:
-        raise DataError(
-            f"{base / spec} has no labels, and accuracy needs them.",
-            hint="Give an .npz with x and y, or a folder of images with one subfolder a class.",
-        )
-    return Dataset(spec=spec, inputs=inputs, source=source, transform=transform, limit=limit)
+    check_labelled(targets, labelled=source.labelled, shape=source.target_shape, where=str(base / spec))
+    return Dataset(spec=spec, inputs=inputs, source=source, transform=transform, limit=limit, targets=targets)
 
 
 def open_source_of(spec: str, names: tuple[str, ...], base: Path) -> Source:
     """The data behind ``spec`` for inputs called ``names``; raises DataError."""
     path = base / spec
-    if not path.exists() and _FUNCTION.fullmatch(spec):
+    if not path.exists() and SPELLING.fullmatch(spec):
         return open_function(spec, names, base)
     if not path.exists():
         raise DataError(f"The data {path} does not exist.", hint=f"Give {_FORMS}.")
@@ -158,6 +158,8 @@ def open_source_of(spec: str, names: tuple[str, ...], base: Path) -> Source:
         return open_npz_file(path, names)
     if path.suffix.lower() == ".npy":
         return open_npy_file(path, names)
+    if path.suffix.lower() == ".json":
+        return open_instances(path, names)
     raise DataError(f"{path} is of no form that edgekit reads.", hint=f"Give {_FORMS}.")
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from edgekit_converters.calibration import Sample
+from edgekit_converters.targets import target_bytes
 from edgekit_converters.types import Finding, Severity, TensorSpec
 
 Role = Literal["calibration", "evaluation"]
@@ -69,7 +70,7 @@ class Checks:
 
         number = self.count
         self._digests.append(int.from_bytes(sample.digest[:8], "little"))
-        self._content.update(sample.digest + repr(sample.label).encode())
+        self._content.update(sample.digest + target_bytes(sample.target))
         self._source_dtypes.update(sample.source_dtypes)
         constant = True
         for name, values in sample.inputs.items():

@@ -1,20 +1,19 @@
 """The forms of data: .npz, .npy, folders, a function. Each becomes a ``Source`` that yields raw samples."""
 
-import importlib
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgekit_converters.coco import read_instances
 from edgekit_converters.errors import ConverterError, DataError
+from edgekit_converters.functions import import_function, importable
 from edgekit_converters.images import SUFFIXES, read_image
 from edgekit_converters.npy import npz_names, open_member, open_npy, open_npz, read_array, read_rows
 
 LABELS = "y"
 SINGLE = "x"
-MAX_LABEL = 1 << 31
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,9 +23,8 @@ class RawSample:
     where: str
     """For messages, such as ``sample 12 of data.npz`` or the path of an image."""
     arrays: Mapping[str, Any]
-    label: int | None = None
     target: Any = None
-    """What the data says beyond a class index."""
+    """What is known of it: a class index, an array, ``coco.Objects``; None where the data says nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +37,8 @@ class Source:
     read: Callable[[Sequence[int] | None], Iterator[RawSample]]
     """The samples at these rising positions, or all."""
     class_names: tuple[str, ...] = ()
+    target_shape: tuple[int, ...] | None = None
+    """Of the target of one sample; None where only reading tells."""
 
 
 def open_npz_file(path: Path, names: tuple[str, ...]) -> Source:
@@ -48,12 +48,11 @@ def open_npz_file(path: Path, names: tuple[str, ...]) -> Source:
         keys = _npz_keys(path, names, present)
         labelled = LABELS in present and LABELS not in keys.values()
         wanted = {**keys, **({LABELS: LABELS} if labelled else {})}
-        lengths = {}
+        lengths, target_shape = {}, None
         for key in wanted.values():
             with open_member(archive, key) as (_, header):
                 lengths[key] = header.shape[0]
-                if key == LABELS and labelled:
-                    _check_label_shape(header.shape, path)
+                target_shape = header.shape[1:] if key == LABELS and labelled else None
     if len(set(lengths.values())) > 1:
         counts = ", ".join(f"{key}: {length}" for key, length in lengths.items())
         raise DataError(
@@ -72,10 +71,10 @@ def open_npz_file(path: Path, names: tuple[str, ...]) -> Source:
             for position, row in _at(positions, rows):
                 arrays = dict(zip(streams, row, strict=True))
                 where = f"Sample {position} of {path}"
-                label = _label(arrays.pop(LABELS), where) if labelled else None
-                yield RawSample(where=where, arrays=arrays, label=label)
+                target = arrays.pop(LABELS) if labelled else None
+                yield RawSample(where=where, arrays=arrays, target=target)
 
-    return Source(count=next(iter(lengths.values())), labelled=labelled, read=read)
+    return Source(count=next(iter(lengths.values())), labelled=labelled, read=read, target_shape=target_shape)
 
 
 def open_npy_file(path: Path, names: tuple[str, ...]) -> Source:
@@ -115,7 +114,7 @@ def open_folder(path: Path, names: tuple[str, ...]) -> Source:
     def read(positions: Sequence[int] | None) -> Iterator[RawSample]:
         for _, (file, label) in _at(positions, files):
             array = read_image(file) if file.suffix.lower() in SUFFIXES else _read_single(file)
-            yield RawSample(where=str(file), arrays={name: array}, label=label)
+            yield RawSample(where=str(file), arrays={name: array}, target=label)
 
     return Source(
         count=len(files),
@@ -125,23 +124,24 @@ def open_folder(path: Path, names: tuple[str, ...]) -> Source:
     )
 
 
-def open_function(spec: str, names: tuple[str, ...], base: Path) -> Source:
-    """``package.module:function`` found from ``base``; it is called anew for every reading."""
-    module_name, _, attribute = spec.partition(":")
-    with _importable(base):
-        try:
-            function = getattr(importlib.import_module(module_name), attribute)
-        except (Exception, SystemExit) as err:  # it is the user's code, which may do anything
-            cause = str(err) if isinstance(err, ImportError | AttributeError) else f"{type(err).__name__}: {err}"
-            raise DataError(
-                f"{spec} cannot be imported: {cause}.",
-                hint=f"It is looked for in {base.absolute()} and in the packages.",
-            ) from err
-    if not callable(function):
-        raise DataError(f"{spec} is not a function.", hint="Give a function that yields arrays, dicts or (x, y).")
+def open_instances(path: Path, names: tuple[str, ...]) -> Source:
+    """A JSON file of COCO instances: the images it names, each with its objects."""
+    name = _only_input(path, names)
+    images = read_instances(path)
 
     def read(positions: Sequence[int] | None) -> Iterator[RawSample]:
-        with _importable(base):
+        for where, pixels, objects in images.read(positions):
+            yield RawSample(where=where, arrays={name: pixels}, target=objects)
+
+    return Source(count=len(images.files), labelled=True, read=read)
+
+
+def open_function(spec: str, names: tuple[str, ...], base: Path) -> Source:
+    """``package.module:function`` found from ``base``; it is called anew for every reading."""
+    function = import_function(spec, base)
+
+    def read(positions: Sequence[int] | None) -> Iterator[RawSample]:
+        with importable(base):
             for position, item in _at(positions, _guarded(spec, function)):
                 yield _yielded(item, names, f"Sample {position} of {spec}")
 
@@ -192,40 +192,21 @@ def _at(positions: Sequence[int] | None, rows: Any) -> Iterator[tuple[int, Any]]
             following = next(wanted, None)
 
 
-def _check_label_shape(shape: tuple[int, ...], path: Path) -> None:
-    if any(length != 1 for length in shape[1:]):
-        raise DataError(
-            f"{LABELS!r} in {path} has shape {shape}; one class index a sample is needed.",
-            hint="For one-hot labels save y.argmax(axis=1).",
-        )
-
-
-def _label(value: Any, where: str) -> int:
-    import numpy as np
-
-    array = np.asarray(value).reshape(-1)
-    if array.size != 1 or array.dtype.kind not in "biuf" or array[0] != int(array[0]) or not 0 <= array[0] < MAX_LABEL:
-        raise DataError(
-            f"{where} has the label {value!r}, which is no class index.",
-            hint="Labels are whole numbers from 0, in the order of the model's output.",
-        )
-    return int(array[0])
-
-
 def _yielded(item: Any, names: tuple[str, ...], where: str) -> RawSample:
     import numpy as np
 
-    label = None
+    target = None
     if isinstance(item, tuple) and len(item) == 2:  # noqa: PLR2004 - (x, y)
-        item, label = item[0], _label(item[1], where)
+        item, target = item
     if isinstance(item, Mapping):
-        return RawSample(where=where, arrays={str(key): np.asarray(value) for key, value in item.items()}, label=label)
+        arrays = {str(key): np.asarray(value) for key, value in item.items()}
+        return RawSample(where=where, arrays=arrays, target=target)
     if len(names) != 1:
         raise DataError(
             f"{where} is a single array, and the model has the inputs {', '.join(names)}.",
             hint="Yield a dict with one array per input.",
         )
-    return RawSample(where=where, arrays={names[0]: np.asarray(item)}, label=label)
+    return RawSample(where=where, arrays={names[0]: np.asarray(item)}, target=target)
 
 
 def _guarded(spec: str, function: Callable[[], Any]) -> Iterator[Any]:
@@ -237,13 +218,3 @@ def _guarded(spec: str, function: Callable[[], Any]) -> Iterator[Any]:
         raise DataError(
             f"{spec} failed: {type(err).__name__}: {err}.", hint="Run it alone to see where; it takes no arguments."
         ) from err
-
-
-@contextmanager
-def _importable(base: Path) -> Iterator[None]:
-    folder = str(base.absolute())
-    sys.path.insert(0, folder)
-    try:
-        yield
-    finally:
-        sys.path.remove(folder)

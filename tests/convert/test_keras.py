@@ -78,7 +78,7 @@ def test_kws_saved_model_int8(cases: Path, converted: Converted) -> None:
     assert (model.source_format, set(model.tools)) == ("saved-model", {"tensorflow", "tf-keras"})
     assert [(spec.name, spec.shape) for spec in model.inputs] == [("input_1", (1, 49, 10, 1))]
     assert [spec.name for spec in model.outputs] == ["dense"]
-    data = open_dataset("data/kws/kws_mfcc_int8.npz", model.inputs, transform=kws_real, base=cases, need_labels=True)
+    data = open_dataset("data/kws/kws_mfcc_int8.npz", model.inputs, transform=kws_real, base=cases, targets="class")
     samples = list(data.samples())
     ranges = collect_ranges(model.tflite, (sample.inputs for sample in samples[:100]))
     quantized = quantize(model, scheme=INT8, ranges=ranges)

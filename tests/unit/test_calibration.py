@@ -127,7 +127,7 @@ def test_fortran_order_is_refused_with_the_fix(tmp_path: Path) -> None:
 def test_npz_by_the_inputs_names_with_labels(tmp_path: Path) -> None:
     a, b = np.random.default_rng(0).random((5, 2)), np.arange(15).reshape(5, 3)
     np.savez(tmp_path / "two.npz", a=a, b=b, y=[4, 3, 2, 1, 0])
-    dataset = open_dataset("two.npz", PAIR, base=tmp_path, need_labels=True)
+    dataset = open_dataset("two.npz", PAIR, base=tmp_path, targets="class")
     assert dataset.count == 5
     for _ in range(2):  # it can be read again
         samples = list(dataset.samples())
@@ -171,7 +171,7 @@ def test_missing_axes_of_length_one_are_forgiven(tmp_path: Path) -> None:
 def test_wrong_npz(tmp_path: Path, arrays: Any, message: str) -> None:
     np.savez(tmp_path / "d.npz", **arrays)
     with pytest.raises(DataError, match=message):
-        rows(tmp_path / "d.npz")
+        rows(tmp_path / "d.npz", targets="class" if "y" in arrays else "any")
 
 
 def test_floats_for_an_integer_input_are_refused(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_floats_for_an_integer_input_are_refused(tmp_path: Path) -> None:
 def test_labels_are_asked_for(tmp_path: Path) -> None:
     np.save(tmp_path / "d.npy", np.ones((2, 4), np.float32))
     with pytest.raises(DataError, match="has no labels, and accuracy needs them"):
-        open_dataset("d.npy", VECTOR, base=tmp_path, need_labels=True)
+        open_dataset("d.npy", VECTOR, base=tmp_path, targets="class")
 
 
 def test_no_such_data(tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def test_folders_of_images_are_classes(tmp_path: Path) -> None:
     image(tmp_path / "cat" / "b.png", (255, 0, 0))
     image(tmp_path / "cat" / "a.bmp", (1, 2, 3))
     (tmp_path / "cat" / ".DS_Store").write_bytes(b"x")
-    dataset = open_dataset(str(tmp_path), IMAGE, need_labels=True)
+    dataset = open_dataset(str(tmp_path), IMAGE, targets="class")
     samples = list(dataset.samples())
     assert dataset.class_names == ("cat", "dog")
     assert [sample.label for sample in samples] == [0, 0, 1]
@@ -294,7 +294,7 @@ def test_functions(tmp_path: Path) -> None:
     assert dataset.count is None
     assert [len(list(dataset.samples())) for _ in range(2)] == [2, 2]
     assert len(rows(Path(f"{module}:arrays"), base=tmp_path, limit=1)) == 1
-    (pair,) = open_dataset(f"{module}:pairs", VECTOR, base=tmp_path, need_labels=True).samples()
+    (pair,) = open_dataset(f"{module}:pairs", VECTOR, base=tmp_path, targets="class").samples()
     assert pair.label == 3
     (both,) = open_dataset(f"{module}:dicts", PAIR, base=tmp_path).samples()
     assert set(both.inputs) == {"a", "b"}
