@@ -1,6 +1,8 @@
-"""What is really in a finished .tflite, against what was promised; and whether it runs, with XNNPACK and without."""
+"""What is really in a finished .tflite, against what was promised; and whether it runs, with XNNPACK and without.
 
-import math
+What its tensors hold is checked in ``precision.py``; here, whether the target has its ops and whether it runs.
+"""
+
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,17 +12,12 @@ from edgekit.agent.child import run_child
 from edgekit.agent.events import AgentError
 from edgekit.agent.runtime import NONE, XNNPACK
 from edgekit.errors import AuditError, ModelError
-from edgekit.target import IoName, PrecisionName, Target
+from edgekit.precision import REAL, broken, check_precision
+from edgekit.target import Target
 from edgekit_converters.errors import ConverterError
-from edgekit_converters.structure import Structure, TensorInfo, read_structure
-from edgekit_converters.types import Finding
+from edgekit_converters.structure import Structure, read_structure
+from edgekit_converters.types import Finding, Scheme
 
-QUANTIZED = frozenset({"int4", "int8", "uint8", "int16"})
-REAL = frozenset({"float16", "float32", "float64", "bfloat16"})
-BOUNDARY_OPS = frozenset({"QUANTIZE", "DEQUANTIZE"})
-"""Between float inputs or outputs and a full-integer inside, with ``--io float32``."""
-SMALL_WEIGHT = 1024
-"""Elements below which ai-edge-quantizer leaves a weight as it is: nothing is gained there."""
 DISAGREEMENT = {"quantized": 8.0, "float": 0.05}
 """XNNPACK against the plain kernels on random input, in steps or relative; beyond it somebody is wrong."""
 
@@ -34,7 +31,7 @@ class Audit:
     """Warnings and notes; an error raises AuditError."""
 
 
-def audit(tflite: bytes, *, precision: PrecisionName, io: IoName, target: Target) -> Audit:
+def audit(tflite: bytes, *, scheme: Scheme, target: Target) -> Audit:
     """Check the finished file.
 
     Raises:
@@ -44,7 +41,7 @@ def audit(tflite: bytes, *, precision: PrecisionName, io: IoName, target: Target
     """
     structure = read(tflite)
     findings = (
-        *check_precision(structure, precision, io),
+        *check_precision(structure, scheme),
         *check_ops(structure, target),
         *check_execution(tflite, structure),
     )
@@ -67,98 +64,12 @@ def read(tflite: bytes, *, what: str = "the model") -> Structure:
         raise ModelError(err.message, hint=err.hint) from err
 
 
-def check_precision(structure: Structure, precision: PrecisionName, io: IoName) -> Iterator[Finding]:
-    """Does the file hold what the precision promises? Pure."""
-    weights = [tensor for tensor in structure.tensors if tensor.constant and tensor.dtype in QUANTIZED | REAL]
-    if precision == "float32":
-        yield from _found_quantized(structure, "float32")
-    elif precision == "float16":
-        yield from _found_quantized(structure, "float16")
-        yield from _nothing_changed(weights, {"float16"}, "float16")
-    elif precision == "dynamic":
-        yield from _nothing_changed(weights, {"int8", "int4"}, "dynamic")
-    else:
-        yield from _found_float(structure, io)
-        yield from _wrong_io(structure, io)
-
-
-def _found_quantized(structure: Structure, precision: str) -> Iterator[Finding]:
-    quantized = [tensor for tensor in structure.tensors if tensor.dtype in QUANTIZED and tensor.scales]
-    if quantized:
-        yield _broken(
-            "quantized-tensor",
-            f"{len(quantized)} tensors of a {precision} file are quantized, such as {_name(quantized[0])}.",
-            "The source holds quantized weights already; give the float model it was made from.",
-        )
-
-
-def _nothing_changed(weights: list[TensorInfo], wanted: set[str], precision: str) -> Iterator[Finding]:
-    large = [tensor for tensor in weights if math.prod(tensor.shape) >= SMALL_WEIGHT]
-    changed = [tensor for tensor in weights if tensor.dtype in wanted]
-    if changed or not weights:
-        return
-    if large:
-        yield _broken(
-            "nothing-changed",
-            f"{precision} was asked for, and none of the {len(weights)} weights is {' or '.join(sorted(wanted))}.",
-            "Build with --precision float32, or int8 with calibration data.",
-        )
-    else:
-        yield Finding(
-            name="nothing-to-gain",
-            severity="warning",
-            message=f"No weight has {SMALL_WEIGHT} elements or more, so {precision} left all of them in float32.",
-            fix="Build with --precision float32 to say so, or int8 with calibration data.",
-        )
-
-
-def _found_float(structure: Structure, io: IoName) -> Iterator[Finding]:
-    allowed = _boundary(structure) if io == "float32" else set()
-    floats = [tensor for tensor in structure.tensors if tensor.dtype in REAL and tensor.name not in allowed]
-    if floats:
-        users = sorted({op.name for op in structure.ops if any(t in floats for t in (*op.inputs, *op.outputs))})
-        yield _broken(
-            "float-in-int8",
-            f"{len(floats)} tensors of an int8 file are float, such as {_name(floats[0])}; "
-            f"used by {', '.join(users) or 'no op'}.",
-            "Replace these layers by ones that have an int8 kernel, or build with --precision float16.",
-        )
-
-
-def _boundary(structure: Structure) -> set[str]:
-    """Names of the float inputs and outputs that a QUANTIZE or DEQUANTIZE separates from the integer inside."""
-    return {
-        tensor.name
-        for op in structure.ops
-        if op.name in BOUNDARY_OPS
-        for tensor in (*op.inputs, *op.outputs)
-        if tensor is not None and tensor.dtype == "float32" and not tensor.constant
-    }
-
-
-def _wrong_io(structure: Structure, io: IoName) -> Iterator[Finding]:
-    for kind, tensors in (("input", structure.inputs), ("output", structure.outputs)):
-        for tensor in tensors:
-            if tensor.dtype in QUANTIZED | REAL and tensor.dtype != io:
-                yield _broken(
-                    "wrong-io",
-                    f"The {kind} {tensor.name} is {tensor.dtype}; {io} was asked for.",
-                    f"Build with --io {tensor.dtype}.",
-                )
-            elif io != "float32" and tensor.dtype == io and tensor.scale is None:
-                yield _broken(
-                    "io-without-scale",
-                    f"The {kind} {tensor.name} is {io} and has no scale: nobody could tell what its values mean.",
-                    "Report the model: the conversion is wrong.",
-                )
-
-
 def check_ops(structure: Structure, target: Target) -> Iterator[Finding]:
     """Has the target's runtime every op? Pure."""
     runtime = target.runtime
     for name, count in structure.builtin_counts.items():
         if "*" not in runtime.ops and name not in runtime.ops:
-            yield _broken(
+            yield broken(
                 "unsupported-op",
                 f"{target.name}'s runtime does not have {name} ({count} times in this model).",
                 "Replace the layer, or choose another target.",
@@ -167,7 +78,7 @@ def check_ops(structure: Structure, target: Target) -> Iterator[Finding]:
         if name in runtime.custom_ops:
             continue
         flex = "TensorFlow's own kernels (Flex)" if name.startswith("Flex") else "a custom kernel"
-        yield _broken(
+        yield broken(
             "custom-op",
             f"The op {name} ({count} times) needs {flex}, which {target.name}'s runtime does not have.",
             "Replace the layer by ones with builtin operators, or do this part before or after the model.",
@@ -182,12 +93,12 @@ def check_execution(tflite: bytes, structure: Structure) -> Iterator[Finding]:
         try:
             result = run_child("prepare", {"model": str(path), "delegates": [XNNPACK, NONE]})
         except AgentError as err:
-            yield _broken("crash", f"The runtime did not survive the file. {err.message}", err.hint)
+            yield broken("crash", f"The runtime did not survive the file. {err.message}", err.hint)
             return
     for delegate, refusal in result["delegates"].items():
         if refusal is not None:
             how = "with XNNPACK" if delegate == XNNPACK else "with the plain kernels"
-            yield _broken(
+            yield broken(
                 "does-not-run",
                 f"The runtime refuses the file {how}: {' '.join(refusal.split())}",
                 "Build with another --precision; if the float32 file is refused too, report the model.",
@@ -206,11 +117,3 @@ def _disagreements(differences: dict[str, float], structure: Structure) -> Itera
                 message=f"XNNPACK and the plain kernels differ by {difference:.3g} {unit} in {name}, on random input.",
                 fix="Measure the accuracy with --evaluate; on the device the golden vectors decide.",
             )
-
-
-def _broken(name: str, message: str, fix: str) -> Finding:
-    return Finding(name=name, severity="error", message=message, fix=fix)
-
-
-def _name(tensor: TensorInfo) -> str:
-    return f"{tensor.name!r} ({tensor.dtype})"

@@ -102,7 +102,7 @@ def _make(plan: BuildPlan, float_model: FloatModel, labels: tuple[str, ...] | No
     progress("quantize")
     quantized = quantize(plan, float_model, calibrated, labels)
     progress("audit")
-    audited = audit(quantized.tflite, precision=plan.scheme.precision, io=plan.scheme.io, target=plan.target)
+    audited = audit(quantized.tflite, scheme=plan.scheme, target=plan.target)
     evaluated = evaluate(plan, float_model, quantized, calibrated, progress) if plan.evaluation else None
     return _assemble(plan, float_model, calibrated, quantized, audited, evaluated, labels)
 

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgekit.artifact import Artifact, is_artifact, read_artifact
-from edgekit.audit import QUANTIZED, REAL, read
+from edgekit.audit import read
 from edgekit.errors import ModelError
+from edgekit.precision import QUANTIZED, REAL
 from edgekit_converters.structure import Structure
 from edgekit_converters.types import Finding
 

@@ -5,10 +5,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from edgekit_converters.flatbuffer import damaged, dtype_name, read, signature_specs, text
 from edgekit_converters.types import TensorSpec
+
+T = TypeVar("T", int, float)
 
 Granularity = Literal["per-channel", "per-tensor", "mixed", "none"]
 
@@ -30,6 +32,9 @@ class TensorInfo:
     """Holds data in the file: a weight, a bias or a table."""
     scales: int
     """Number of quantization scales: 0 none, 1 per tensor, more per channel."""
+    scale: float | None = None
+    """Per tensor; None where there is none or one per channel."""
+    zero_point: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,13 +174,20 @@ def _is_quantized_weight(tensor: TensorInfo) -> bool:
 def _tensor(tensor: Any, buffers: Any) -> TensorInfo:
     data = buffers[tensor.buffer].data if tensor.buffer < len(buffers) else None
     scales = None if tensor.quantization is None else tensor.quantization.scale
+    points = None if tensor.quantization is None else tensor.quantization.zeroPoint
     return TensorInfo(
         name=text(tensor.name),
         dtype=dtype_name(tensor.type),
         shape=tuple(_indices(tensor.shape)),
         constant=data is not None and len(data) > 0,
         scales=0 if scales is None else len(scales),
+        scale=_only(scales, float),
+        zero_point=_only(points, int),
     )
+
+
+def _only(values: Any, kind: Callable[[Any], T]) -> T | None:
+    return kind(values[0]) if values is not None and len(values) == 1 else None
 
 
 def _op(operator: Any, codes: Any, tensors: list[TensorInfo]) -> OpInfo:

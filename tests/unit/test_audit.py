@@ -7,16 +7,21 @@ from typing import Any
 import msgspec
 import pytest
 
-from edgekit.audit import audit, check_ops, check_precision, read
+from edgekit.audit import audit, check_ops, read
 from edgekit.errors import AuditError, ModelError
+from edgekit.precision import check_precision
 from edgekit.target import IoName, PrecisionName, load_target
+from edgekit_converters.types import Scheme
 
 pytestmark = pytest.mark.unit
 RPI4 = load_target("rpi4")
+PER_TENSOR_DENSE = Scheme(precision="int8", io="int8", per_channel_fully_connected=False)
+"""What MLPerf Tiny's int8 files are."""
 
 
 def names(path: Path, precision: PrecisionName, io: IoName = "int8") -> set[str]:
-    return {finding.name for finding in check_precision(read(path.read_bytes()), precision, io)}
+    scheme = Scheme(precision=precision, io=io, per_channel_fully_connected=False)
+    return {finding.name for finding in check_precision(read(path.read_bytes()), scheme)}
 
 
 @pytest.mark.parametrize(
@@ -38,8 +43,8 @@ def test_multiply_accumulates_and_granularity(cases: Path, file: str, macs: int 
 def test_a_file_that_is_called_float32_and_is_not(cases: Path) -> None:
     hybrid = cases / "models" / "tflite_ref" / "kws_hybrid_named_float32.tflite"
     assert names(hybrid, "float32") == {"quantized-tensor"}
-    assert names(hybrid, "dynamic") == set()
-    assert names(hybrid, "int8") == {"float-in-int8", "wrong-io"}
+    assert names(hybrid, "dynamic") == {"per-tensor-weights"}
+    assert names(hybrid, "int8") == {"float-in-int8", "wrong-io", "per-tensor-weights"}
 
 
 def test_a_conversion_that_changed_nothing(cases: Path) -> None:
@@ -57,7 +62,7 @@ def test_full_integer_files_and_their_io(cases: Path) -> None:
 
 
 def test_a_good_file_passes_whole(cases: Path) -> None:
-    result = audit((cases / "models/tflite_ref/kws_int8.tflite").read_bytes(), precision="int8", io="int8", target=RPI4)
+    result = audit((cases / "models/tflite_ref/kws_int8.tflite").read_bytes(), scheme=PER_TENSOR_DENSE, target=RPI4)
     assert {finding.severity for finding in result.findings} <= {"warning", "info"}
 
 
@@ -71,7 +76,7 @@ def test_a_good_file_passes_whole(cases: Path) -> None:
 )
 def test_a_file_that_does_not_run_fails_with_exit_code_3(cases: Path, file: str, finding: str) -> None:
     with pytest.raises(AuditError) as caught:
-        audit((cases / "models" / file).read_bytes(), precision="int8", io="uint8", target=RPI4)
+        audit((cases / "models" / file).read_bytes(), scheme=Scheme(precision="int8", io="uint8"), target=RPI4)
     assert caught.value.exit_code == 3
     assert finding in {item.name for item in caught.value.details["findings"]}
     assert caught.value.hint
@@ -93,7 +98,7 @@ def test_a_model_that_crashes_the_runtime_is_a_finding(cases: Path, monkeypatch:
     # a real process that dies of a real signal, in place of the one that loads the model
     monkeypatch.setattr(subprocess, "Popen", dying)
     with pytest.raises(AuditError, match="SIGSEGV"):
-        audit((cases / "models/tflite_ref/kws_int8.tflite").read_bytes(), precision="int8", io="int8", target=RPI4)
+        audit((cases / "models/tflite_ref/kws_int8.tflite").read_bytes(), scheme=PER_TENSOR_DENSE, target=RPI4)
 
 
 @pytest.mark.parametrize("keep", [0, 3, 8, 100, 40_000, 53_935])
