@@ -42,6 +42,11 @@ def find(measurement: Measurement, names: Sequence[str] = ()) -> tuple[FindingEn
     )
 
 
+def is_emulated(measurement: Measurement) -> bool:
+    """Whether the CPU is emulated, so that no latency means anything."""
+    return measurement.machine.emulated is not None
+
+
 def _finding(severity: Severity, name: str, message: str, fix: str) -> Iterator[FindingEntry]:
     yield FindingEntry(name=name, severity=severity, message=message, fix=fix)
 

@@ -60,13 +60,13 @@ def interval(processes: Sequence[Sequence[float]]) -> Interval:
     return Interval(low=min(low, middle), high=max(high, middle), level=level)
 
 
-def ratio(first: Sequence[Sequence[float]], second: Sequence[Sequence[float]]) -> tuple[float, Interval]:
-    """How many times longer ``first`` takes than ``second``, of processes that ran in turns, and its interval.
+def ratio(first: Sequence[float], second: Sequence[float]) -> tuple[float, Interval]:
+    """How many times longer ``first`` takes than ``second``, and its interval; medians of processes that took turns.
 
     The processes of one round ran one after the other, so what the machine did then is in both; their ratio is one
     observation. Estimate: the median over the rounds; interval: their order statistics (sign test).
     """
-    rounds = sorted(median(one) / median(other) for one, other in zip(first, second, strict=True))
+    rounds = sorted(one / other for one, other in zip(first, second, strict=True))
     rank, level = choose_rank(len(rounds))
     return percentile(rounds, 50), Interval(low=rounds[rank], high=rounds[-1 - rank], level=level)
 

@@ -41,13 +41,13 @@ class Setup(Document, frozen=True, kw_only=True):
     num_threads: int
     latency_ms: Latency
     peak_rss_bytes: int | None
-    rounds_ns: tuple[tuple[int, ...], ...]
-    """Durations of single inferences: of the fresh process of every round."""
+    rounds_ms: tuple[float, ...]
+    """Median of the fresh process of every round; the setups took turns."""
 
     @property
     def label(self) -> str:
         """Such as ``int8, 4 threads, xnnpack``."""
-        return f"{self.candidate.name}, {self.num_threads} thread{'s' * (self.num_threads > 1)}, {self.delegate}"
+        return label_of(self.candidate.name, self.num_threads, self.delegate)
 
 
 class SpeedUp(Document, frozen=True, kw_only=True):
@@ -83,9 +83,14 @@ class Recommendation(Document, frozen=True, kw_only=True):
     """Of ``setup`` over the best of the most faithful file, or of the best other file over ``setup``; None without."""
 
 
+def label_of(name: str, num_threads: int, delegate: str) -> str:
+    """What a setup is called."""
+    return f"{name}, {num_threads} thread{'s' * (num_threads > 1)}, {delegate}"
+
+
 def speed_up(fast: Setup, slow: Setup) -> SpeedUp:
     """How many times faster ``fast`` is than ``slow``."""
-    times, held = ratio(slow.rounds_ns, fast.rounds_ns)
+    times, held = ratio(slow.rounds_ms, fast.rounds_ms)
     return SpeedUp(times=times, interval=(held.low, held.high), level=held.level)
 
 

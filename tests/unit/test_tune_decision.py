@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgekit.bench.report import Latency
-from edgekit.bench.statistics import estimate, ratio
+from edgekit.bench.statistics import median, ratio
 from edgekit.tune.decision import Candidate, Recommendation, Setup, _preference, frontier, recommend, speed_up
 
 pytestmark = pytest.mark.unit
@@ -19,8 +19,8 @@ SPREAD = (1.0, 1.01, 0.99, 1.005, 0.995)
 def setup(
     precision: str, ms: float, *, threads: int = 1, spread: tuple[float, ...] = SPREAD, size: int = 1000, **facts: Any
 ) -> Setup:
-    rounds = tuple((round(ms * 1e6 * factor),) * 3 for factor in spread)
-    middle = estimate(rounds) / 1e6
+    rounds = tuple(ms * factor for factor in spread)
+    middle = median(rounds)
     fields = {"p90": middle, "p95": middle, "p99": middle, "min": middle, "mean": middle}
     return Setup(
         candidate=Candidate(name=precision, precision=precision, size_bytes=size, **facts),
@@ -30,7 +30,7 @@ def setup(
             median=middle, median_interval=(middle, middle), level=0.9, basis="over processes", **fields
         ),
         peak_rss_bytes=None,
-        rounds_ns=rounds,
+        rounds_ms=rounds,
     )
 
 
@@ -161,7 +161,7 @@ def test_the_choice_is_never_proven_slower_and_does_not_follow_the_order(found: 
 
 @given(st.lists(st.tuples(numbers, numbers), min_size=1, max_size=12))
 def test_a_ratio_and_its_inverse_agree(rounds: list[tuple[float, float]]) -> None:
-    first, second = [[a] for a, _ in rounds], [[b] for _, b in rounds]
+    first, second = [a for a, _ in rounds], [b for _, b in rounds]
     times, held = ratio(first, second)
     _, inverse = ratio(second, first)
     assert held.low <= times <= held.high
