@@ -12,13 +12,16 @@ CONVERTERS = {
     "keras": "edgekit_converters.from_keras",
     "keras-h5": "edgekit_converters.from_keras",
     "saved-model": "edgekit_converters.from_keras",
+    "torch-export": "edgekit_converters.from_torch",
+    "torch-factory": "edgekit_converters.from_torch",
+    "torchscript": "edgekit_converters.from_torch",
 }
 """Source format -> the module that converts it (``converter.Converter``); ``tflite`` needs no conversion."""
 
 SHAPELESS = frozenset({"torch-factory", "torchscript"})
 """Formats that do not say what their inputs look like."""
 
-READABLE = ".keras, Keras .h5, SavedModel folders and float .tflite files"
+READABLE = ".keras, Keras .h5, SavedModel folders, PyTorch .pt2, TorchScript, package.module:function and float .tflite"
 
 FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 """``package.module:function`` that returns a torch.nn.Module."""
@@ -26,26 +29,40 @@ FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _TFLITE_MAGIC = b"TFL3"
 _EXPORT_HINT = (
-    "edgekit builds from {readable} today; export the model from Keras or TensorFlow (model.save, model.export)."
+    "edgekit builds from {readable} today; export the model from Keras, TensorFlow (model.save, model.export) "
+    "or PyTorch (torch.export.save)."
 )
+_WEIGHTS_HINT = (
+    "Give the network that they belong to: `edgekit build package.module:function --weights {path}`, where the "
+    "function returns the torch.nn.Module; or export it with torch.export.save('model.pt2')."
+)
+_CHECKPOINT = "a PyTorch checkpoint: weights without a network"
 
 _OTHER_MAGIC: tuple[tuple[int, bytes, str], ...] = (
-    (0, b"\x80\x02", "a Python pickle, such as PyTorch before 1.6 or joblib write"),
+    (0, b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", _CHECKPOINT),
+    (0, b"\x80\x02", "a Python pickle, such as joblib writes"),
     (0, b"\x80\x04", "a Python pickle"),
     (0, b"GGUF", "a GGUF language model"),
 )
 _OTHER_SUFFIXES = {
     ".onnx": "an ONNX model",
-    ".pt": "a PyTorch model",
-    ".pth": "a PyTorch model",
-    ".pt2": "a PyTorch exported program",
-    ".th": "a PyTorch checkpoint",
+    ".pt": "damaged or no PyTorch model at all",
+    ".pth": "damaged or no PyTorch checkpoint at all",
+    ".pt2": "damaged or no PyTorch exported program at all",
+    ".th": "damaged or no PyTorch checkpoint at all",
     ".safetensors": "a file of weights without a network (safetensors)",
     ".pb": "a frozen TensorFlow 1 graph, or the inside of a SavedModel",
     ".mlmodel": "a Core ML model",
     ".tflite": "damaged or no TensorFlow Lite model at all",
 }
-_ZIP_MEMBERS = (("config.json", "keras"), ("data.pkl", "a PyTorch model"), ("models/", "a PyTorch exported program"))
+_ZIP_MEMBERS = (
+    ("model.weights.h5", "keras"),
+    ("archive_format", "torch-export"),
+    ("constants.pkl", "torchscript"),
+    ("serialized_exported_program.json", "a PyTorch exported program of torch 2.7 or before; export it again"),
+    ("data.pkl", _CHECKPOINT),
+)
+"""A member at any depth -> a key of ``CONVERTERS``, or what else it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +79,8 @@ class ModelSource:
     """State for a ``package.module:function``."""
     layout: Literal["nchw", "nhwc"] | None = None
     """Layout that inputs and outputs get; None leaves the converter's own."""
+    unroll: bool = False
+    """Write recurrent layers out step by step, because no loop can be quantized to integers."""
 
     @property
     def path(self) -> Path | None:
@@ -75,6 +94,7 @@ def open_source(
     directory: Path = Path(),
     weights: Path | None = None,
     layout: Literal["nchw", "nhwc"] | None = None,
+    unroll: bool = False,
 ) -> ModelSource:
     """Find out what ``spec`` is; raises SourceError naming what is wrong with it, and what to do."""
     is_function = FACTORY.fullmatch(str(spec)) is not None and not (directory / spec).exists()
@@ -84,7 +104,7 @@ def open_source(
             f"Weights were given, and {spec} holds its own.",
             hint="--weights belongs to a network given as package.module:function.",
         )
-    return ModelSource(spec=str(spec), format=source_format, directory=directory, weights=weights, layout=layout)
+    return ModelSource(spec=str(spec), format=source_format, directory=directory, weights=weights, layout=layout, unroll=unroll)
 
 
 def detect_format(path: Path) -> str:
@@ -128,13 +148,11 @@ def _detect_zip(path: Path) -> str:
             f"The model {path} is damaged: {err}.", hint="The file is probably cut off; copy or save it again."
         ) from err
     for wanted, found in _ZIP_MEMBERS:
-        if any(name == wanted or f"/{wanted}" in f"/{name}" for name in names):
-            if found == "keras" and "model.weights.h5" not in names:
-                break
-            if found == "keras":
+        if any(name.rpartition("/")[2] == wanted for name in names):
+            if found in CONVERTERS:
                 return found
             raise _unsupported(path, found)
-    raise _unsupported(path, "a zip archive that is no .keras model")
+    raise _unsupported(path, "a zip archive that is neither a .keras nor a PyTorch model")
 
 
 def _describe_other(path: Path, head: bytes) -> str:
@@ -151,6 +169,8 @@ def _unsupported(path: Path, description: str) -> SourceError:
     hint = _EXPORT_HINT.format(readable=READABLE)
     if path.name == "saved_model.pb":
         hint = f"Give the folder that holds it: {path.parent}."
+    elif "without a network" in description:
+        hint = _WEIGHTS_HINT.format(path=path)
     elif "damaged" in description:
         hint = "The file is damaged or is something else; copy or save the model again."
     return SourceError(f"{path} is {description}; edgekit cannot build from it.", hint=hint)

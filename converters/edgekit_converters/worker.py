@@ -111,7 +111,10 @@ def _files_below(directory: Path) -> list[str]:
     found = set()
     for module in list(sys.modules.values()):
         file = getattr(module, "__file__", None)
-        if file and Path(file).resolve().is_relative_to(folder) and "site-packages" not in file:
+        # torch.ops and the like call themselves files that are not there, by relative names
+        if not file or not Path(file).is_absolute() or "site-packages" in file:
+            continue
+        if Path(file).resolve().is_relative_to(folder):
             found.add(Path(file).resolve().relative_to(folder).as_posix())
     return sorted(found)
 

@@ -36,9 +36,7 @@ def test_real_models(cases: Path, name: str, expected: str) -> None:
     [
         ("onnx/ultraface_slim-320.onnx", "is an ONNX model"),
         ("negative/mnist_opset1.onnx", "is an ONNX model"),
-        ("pytorch/resnet20-12fca82f.th", "is a Python pickle"),
-        ("pytorch_derived/resnet20_cifar10_ts.pt", "is a PyTorch model"),
-        ("pytorch_derived/resnet20_cifar10.pt2", "is a PyTorch exported program"),
+        ("pytorch/resnet20-12fca82f.th", "is a PyTorch checkpoint: weights without a network"),
         ("saved_model/kws_ref_model/saved_model.pb", "inside of a SavedModel"),
         ("saved_model", "is no SavedModel"),
     ],
@@ -68,7 +66,7 @@ def test_missing_empty_and_random_files(tmp_path: Path) -> None:
 def test_zips(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.keras", "w") as archive:
         archive.writestr("notes.txt", "hello " * 100)
-    with pytest.raises(SourceError, match=r"zip archive that is no \.keras model"):
+    with pytest.raises(SourceError, match=r"zip archive that is neither a \.keras nor a PyTorch model"):
         detect_format(tmp_path / "a.keras")
     np.savez(tmp_path / "d.npz", x=np.ones(3))
     with pytest.raises(SourceError, match="zip archive"):

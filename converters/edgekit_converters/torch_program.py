@@ -1,0 +1,145 @@
+"""A torch ``ExportedProgram`` seen as tensors by name, and as the module that litert-torch converts."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from edgekit_converters.errors import SourceError
+from edgekit_converters.shapes import OpenShape
+
+if TYPE_CHECKING:
+    import torch
+    from torch.export import ExportedProgram
+
+TO_NHWC, TO_NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
+IMAGE_RANK = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interface:
+    """Inputs and outputs of a program, flat and by name."""
+
+    inputs: dict[str, tuple[OpenShape, str]]
+    outputs: dict[str, tuple[OpenShape, str]]
+    arguments: tuple[Any, ...]
+    """The flat arguments: None where a tensor of ``inputs`` goes, in order, else the constant it was exported with."""
+    is_tensor: tuple[bool, ...]
+    """Which of ``arguments`` are tensors."""
+
+
+def interface(program: "ExportedProgram", names: Sequence[str] | None = None) -> Interface:
+    """What a program takes and gives; ``names`` replace those of its inputs.
+
+    Outputs in a dict keep their keys, the others are ``output_0``, ``output_1``... Raises SourceError for a program
+    that changes its own buffers or inputs, or takes what is no tensor.
+    """
+    from torch.export.graph_signature import ConstantArgument, InputKind, TensorArgument
+
+    _refuse_state(program)
+    values = {node.name: node.meta.get("val") for node in program.graph.nodes}
+    arguments: list[Any] = []
+    inputs: dict[str, tuple[OpenShape, str]] = {}
+    for spec in program.graph_signature.input_specs:
+        if spec.kind is not InputKind.USER_INPUT:
+            continue
+        if not isinstance(spec.arg, (TensorArgument, ConstantArgument)):
+            raise SourceError(
+                f"The input {spec.arg.name!r} is no tensor ({type(spec.arg).__name__}).",
+                hint="Export the network with that value fixed; a deployed model takes tensors.",
+            )
+        arguments.append(spec.arg)
+        if isinstance(spec.arg, TensorArgument):
+            name = spec.arg.name if names is None else names[len(inputs)]
+            inputs[name] = _spec(values[spec.arg.name])
+    outputs = {name: _spec(values[node]) for name, node in _outputs(program)}
+    if not outputs:
+        raise SourceError("The network returns no tensor.", hint="forward() must return what is to be deployed.")
+    return Interface(
+        inputs=inputs,
+        outputs=outputs,
+        arguments=tuple(arg.value if isinstance(arg, ConstantArgument) else None for arg in arguments),
+        is_tensor=tuple(isinstance(arg, TensorArgument) for arg in arguments),
+    )
+
+
+def flat_call(
+    program: "ExportedProgram", module: "torch.nn.Module", own: Interface
+) -> "Callable[[Sequence[torch.Tensor]], list[torch.Tensor]]":
+    """``module``, which takes what ``program`` takes, as tensors in the order of the interface."""
+    from torch.utils import _pytree as pytree
+
+    in_spec = program.call_spec.in_spec
+
+    def call(tensors: "Sequence[torch.Tensor]") -> "list[torch.Tensor]":
+        waiting = iter(tensors)
+        flat = [next(waiting) if own.is_tensor[i] else value for i, value in enumerate(own.arguments)]
+        args, kwargs = pytree.tree_unflatten(flat, in_spec)
+        return [leaf for leaf in pytree.tree_leaves(module(*args, **kwargs)) if hasattr(leaf, "dtype")]
+
+    return call
+
+
+def flat_module(
+    call: "Callable[[Sequence[torch.Tensor]], list[torch.Tensor]]",
+    module: "torch.nn.Module",
+    transposed: tuple[Sequence[bool], Sequence[bool]],
+) -> "torch.nn.Module":
+    """A module of tensors in, tensors out; inputs and outputs marked in ``transposed`` become NHWC."""
+    import torch
+
+    class Flat(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.module = module
+            self.training = False  # an exported module refuses eval()
+
+        def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            inputs, outputs = transposed
+            taken = [t.permute(TO_NCHW) if swap else t for t, swap in zip(tensors, inputs, strict=True)]
+            given = call(taken)
+            return tuple(t.permute(TO_NHWC) if swap else t for t, swap in zip(given, outputs, strict=True))
+
+    return Flat()
+
+
+def sample_tensors(shapes: Mapping[str, tuple[int, ...]], own: Interface) -> "list[torch.Tensor]":
+    """Tensors to trace with: tracing computes nothing, so zeros do."""
+    import torch
+
+    return [torch.zeros(shape, dtype=getattr(torch, own.inputs[name][1])) for name, shape in shapes.items()]
+
+
+def _refuse_state(program: "ExportedProgram") -> None:
+    signature = program.graph_signature
+    changed = [*signature.buffers_to_mutate.values(), *signature.user_inputs_to_mutate.values()]
+    if changed:
+        raise SourceError(
+            f"The network changes {changed[0]!r} while it computes, and a .tflite would not remember that.",
+            hint="Call network.eval() before exporting (a batch norm in training mode does this); if the network keeps "
+            "a state on purpose, make the state an input and an output.",
+        )
+
+
+def _outputs(program: "ExportedProgram") -> list[tuple[str, str]]:
+    """Name -> graph node of every tensor that is returned."""
+    from torch.export.graph_signature import OutputKind, TensorArgument
+    from torch.utils import _pytree as pytree
+
+    args = [spec.arg for spec in program.graph_signature.output_specs if spec.kind is OutputKind.USER_OUTPUT]
+    paths = [
+        path for path, _ in pytree.tree_flatten_with_path(pytree.tree_unflatten(args, program.call_spec.out_spec))[0]
+    ]
+    found: list[tuple[str, str]] = []
+    for path, arg in zip(paths, args, strict=True):
+        if isinstance(arg, TensorArgument):
+            keys = [str(step.key) for step in path if isinstance(step, pytree.MappingKey)]
+            found.append(("_".join(keys) or f"output_{len(found)}", arg.name))
+    names = [name for name, _ in found]
+    if len(set(names)) < len(names):  # a list inside a dict: keys alone do not tell its items apart
+        return [(f"{name}_{i}" if names.count(name) > 1 else name, node) for i, (name, node) in enumerate(found)]
+    return found
+
+
+def _spec(value: Any) -> tuple[OpenShape, str]:
+    shape = tuple(size if isinstance(size, int) else None for size in value.shape)
+    return shape, str(value.dtype).removeprefix("torch.")
