@@ -109,7 +109,44 @@ class Evaluation(Document, frozen=True, kw_only=True):
 
     data: PathText
     samples: PositiveInt | None = None
+    metric: str = "top1"
+    """``top1``, ``top5``, ``auc``, ``mse``, ``map50``, ``map`` or ``package.module:function``."""
     max_drop: Fraction | None = None
+
+
+class Detection(Document, frozen=True, kw_only=True):
+    """How a detector's outputs are read, for map50 and map.
+
+    Three kinds: boxes (N, 4) and scores (N, classes) in two outputs; both in one output (N, 4 + classes) or its
+    transpose (YOLO); or detections after non-maximum suppression inside the graph: boxes (N, 4), scores (N,), classes
+    (N,) and their count (``TFLite_Detection_PostProcess``).
+    """
+
+    boxes: str | None = None
+    """Name of the output; None where the shapes of one or two outputs tell."""
+    scores: str | None = None
+    classes: str | None = None
+    """Output with a class index for each box; naming it says that the graph suppresses overlaps itself."""
+    count: str | None = None
+    """Output with the number of valid detections; None: all rows are."""
+    format: Literal["xyxy", "yxyx", "xywh", "cxcywh"] = "xyxy"
+    """Two corners, corner with width and height, or centre with width and height."""
+    normalized: bool = True
+    """Boxes in 0..1 of the input, else in pixels of the input."""
+    objectness: bool = False
+    """One output (N, 5 + classes) whose fifth column multiplies the scores (YOLOv5)."""
+    activation: Literal["sigmoid", "softmax"] | None = None
+    """What is still to be applied to the scores."""
+    background: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    """Column of the scores that means no object."""
+    score_threshold: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.01
+    """Boxes below are dropped."""
+    nms_iou: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.5
+    """Of two boxes of a class that overlap more, the better one stays; unused where the graph does it."""
+    max_detections: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100
+    """The best ones of an image; COCO counts 100."""
+    categories: tuple[int, ...] = ()
+    """COCO category of each class of the model, without the background; default: those of the data, rising."""
 
 
 class Deploy(Document, frozen=True, kw_only=True):
@@ -136,6 +173,8 @@ class Project(Document, frozen=True, kw_only=True):
     build: Build = Build()
     calibration: Calibration | None = None
     evaluation: Evaluation | None = None
+    detection: Detection | None = None
+    """Only for detectors."""
     deploy: Deploy = Deploy()
 
 

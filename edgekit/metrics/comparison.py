@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 from edgekit.errors import DataError
 from edgekit.metrics.heads import HeadChange, compare_heads
-from edgekit.metrics.intervals import LEVEL, bootstrap_interval, mcnemar, paired_interval
-from edgekit.metrics.protocol import Metric, Statistic
+from edgekit.metrics.intervals import LEVEL, bootstrap, mcnemar, paired_interval
+from edgekit.metrics.protocol import Metric, Replayable, Statistic
 from edgekit_converters.types import Finding
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
+Method = Literal["agresti-min", "bootstrap"]
+"""Paired proportions (Agresti and Min 2005), or percentiles over resampled samples (Efron 1979)."""
 MAX_CHANGED = 10
 COLLAPSED_DB = 10.0
 """Noise of a tenth of the signal's power: an output below this carries little of what the source computes."""
@@ -49,6 +51,8 @@ class ClassChange:
     model: float
     drop: float
     """Positive where the model is worse."""
+    name: str | None = None
+    """None where the data has no name for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,8 +87,10 @@ class Evaluation:
     drop_interval: tuple[float, float]
     """Paired interval of the drop at ``level``."""
     level: float = LEVEL
-    method: str = "agresti-min"
-    """``agresti-min`` (paired proportions) or ``bootstrap`` (percentile, over samples)."""
+    method: Method = "agresti-min"
+    """How the interval was found."""
+    resamples: int | None = None
+    """Of the bootstrap; None for other methods."""
     p_value: float | None = None
     """McNemar's exact test; None where samples are not simply right or wrong."""
     higher_is_better: bool = True
@@ -92,6 +98,8 @@ class Evaluation:
     """The metric is in 0..1, and a drop of 0.01 is a point."""
     score: str = ""
     """What the scores of ``changed`` are."""
+    note: str = ""
+    """How the metric was computed, where its name does not say all."""
     per_class: tuple[ClassChange, ...] = ()
     """The largest drop first."""
     changed: tuple[ChangedSample, ...] = ()
@@ -117,42 +125,80 @@ def compare(source: Scores, model: Scores, *, level: float = LEVEL) -> Evaluatio
     everything = np.ones((1, samples))
     values = float(before.values(everything)[0]), float(after.values(everything)[0])
     sign = 1 if metric.higher_is_better else -1
-    interval, method, p_value = _interval(before, after, samples, level)
-    heads = compare_heads(source.outputs, model.outputs)
+    proof = _prove(before, after, samples, level)
+    low, high = proof.interval
+    heads = _heads(source, model, sign)
     return Evaluation(
         metric=metric.name,
         samples=samples,
         source=values[0],
         model=values[1],
         drop=sign * (values[0] - values[1]),
-        drop_interval=interval if sign > 0 else (-interval[1], -interval[0]),
+        drop_interval=(low, high) if sign > 0 else (-high, -low),
         level=level,
-        method=method,
-        p_value=p_value,
+        method=proof.method,
+        resamples=proof.resamples,
+        p_value=proof.p_value,
         higher_is_better=metric.higher_is_better,
         is_fraction=metric.is_fraction,
         score=metric.score,
+        note=before.note,
         per_class=_per_class(before, after, sign),
         changed=_changed(source, model),
         heads=heads,
         agreement=metric.agreement(source.records, model.records),
-        findings=(*_collapsed(heads if metric.aligned else ()), *_few(samples, method)),
+        findings=(*_collapsed(heads if metric.aligned else ()), *_few(samples, proof.method)),
     )
 
 
-def _interval(
-    source: Statistic, model: Statistic, samples: int, level: float
-) -> tuple[tuple[float, float], str, float | None]:
+@dataclass(frozen=True, kw_only=True)
+class _Proof:
+    interval: tuple[float, float]
+    """Of source - model."""
+    method: Method
+    resamples: int | None = None
+    p_value: float | None = None
+
+
+def _prove(source: Statistic, model: Statistic, samples: int, level: float) -> _Proof:
     if source.hits is None or model.hits is None:
-        return bootstrap_interval(source, model, samples, level=level), "bootstrap", None
+        drawn = bootstrap(source, model, samples, level=level)
+        return _Proof(interval=drawn.interval, method="bootstrap", resamples=drawn.resamples)
     lost, gained = int((source.hits & ~model.hits).sum()), int((model.hits & ~source.hits).sum())
-    return paired_interval(lost, gained, samples, level), "agresti-min", mcnemar(lost, gained)
+    return _Proof(
+        interval=paired_interval(lost, gained, samples, level), method="agresti-min", p_value=mcnemar(lost, gained)
+    )
+
+
+def _heads(source: Scores, model: Scores, sign: int) -> tuple[HeadChange, ...]:
+    """Every output, with what it alone loses where the metric can tell."""
+    heads = compare_heads(source.outputs, model.outputs)
+    metric = source.metric
+    if len(heads) <= 1 or not metric.aligned or not isinstance(metric, Replayable):
+        return heads
+    positions = sorted(source.outputs.keys() & model.outputs.keys())
+    before = value_of(metric, [source.records[at] for at in positions])
+
+    def alone(name: str) -> float:
+        swapped = ({**source.outputs[at], name: model.outputs[at][name]} for at in positions)
+        records = [metric.replay(source.records[at], outputs) for at, outputs in zip(positions, swapped, strict=True)]
+        return sign * (before - value_of(metric, records))
+
+    return tuple(replace(head, drop=alone(head.name)) for head in heads)
+
+
+def value_of(metric: Metric, records: Sequence[Any]) -> float:
+    """The metric of some records; raises DataError when they cannot give it."""
+    import numpy as np
+
+    return float(metric.statistic(records).values(np.ones((1, len(records))))[0])
 
 
 def _per_class(source: Statistic, model: Statistic, sign: int) -> tuple[ClassChange, ...]:
     changes = [
         ClassChange(
             label=label,
+            name=before.name,
             samples=before.samples,
             source=before.value,
             model=model.per_class[label].value,

@@ -26,6 +26,9 @@ class HeadChange:
     """Signal to quantization noise, 10 log10(sum source^2 / sum (source - model)^2); None where one of them is 0."""
     max_error: float
     """Largest absolute difference of an element."""
+    drop: float | None = None
+    """What the metric loses when this output alone is the model's and all others are the source's, over the same
+    samples; None for a model of one output, and after non-maximum suppression, where rows are not the same boxes."""
 
 
 class OutputLog:

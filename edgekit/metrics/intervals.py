@@ -1,6 +1,7 @@
 """How far a measured drop can be trusted. Pure; the two models saw the same samples, so everything is paired."""
 
 import math
+from dataclasses import dataclass
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,10 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 LEVEL = 0.95
-RESAMPLES = 2000
+MAX_RESAMPLES = 2000
+MIN_RESAMPLES = 200
+OPERATIONS = 200_000_000
+"""Elements that one model's resamples look at together, about a second's work."""
 SEED = 20051215
 """The same records give the same interval."""
 CHUNK_BYTES = 16 << 20
@@ -39,28 +43,36 @@ def mcnemar(lost: int, gained: int) -> float:
     return min(1.0, 2 * tail / (1 << changes))
 
 
-def bootstrap_interval(
-    source: Statistic, model: Statistic, samples: int, *, level: float = LEVEL, resamples: int = RESAMPLES
-) -> tuple[float, float]:
+@dataclass(frozen=True, kw_only=True)
+class Bootstrap:
+    """An interval and what it was made of."""
+
+    interval: tuple[float, float]
+    resamples: int
+
+
+def bootstrap(source: Statistic, model: Statistic, samples: int, *, level: float = LEVEL) -> Bootstrap:
     """Percentile interval of source - model under resampling of the samples (Efron 1979), both with the same ones.
 
-    Seeded. Resamples in which the metric is not defined are left out; (-inf, inf) when that is most of them. Memory
-    is bounded by ``CHUNK_BYTES`` and what the statistics need for as many weights.
+    Seeded. Resamples in which the metric is not defined are left out; (-inf, inf) when that is most of them. Time and
+    memory are bounded: a metric that looks at many elements gets fewer resamples (``OPERATIONS``, at least
+    ``MIN_RESAMPLES``), as many at a time as ``CHUNK_BYTES`` hold.
     """
     import numpy as np
 
     generator = np.random.default_rng(SEED)
+    cost = max(samples, source.cost, model.cost)
+    resamples = min(MAX_RESAMPLES, max(MIN_RESAMPLES, OPERATIONS // cost))
+    rows = max(1, CHUNK_BYTES // (8 * cost))
     differences = np.empty(resamples)
-    rows = max(1, CHUNK_BYTES // (8 * samples))
     for start in range(0, resamples, rows):
-        count = min(rows, resamples - start)
-        weights = resample_weights(generator, count, samples)
-        differences[start : start + count] = source.values(weights) - model.values(weights)
-    differences = differences[np.isfinite(differences)]
-    if 2 * differences.size < resamples:
-        return -math.inf, math.inf
-    low, high = np.quantile(differences, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+        weights = resample_weights(generator, min(rows, resamples - start), samples)
+        differences[start : start + rows] = source.values(weights) - model.values(weights)
+    finite = differences[np.isfinite(differences)]
+    if 2 * finite.size < resamples:
+        return Bootstrap(interval=(-math.inf, math.inf), resamples=resamples)
+    low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
+    return Bootstrap(interval=(float(low), float(high)), resamples=resamples)
 
 
 def resample_weights(generator: "np.random.Generator", resamples: int, samples: int) -> "Array":

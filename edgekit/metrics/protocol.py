@@ -2,15 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from edgekit_converters.targets import Targets
 
 if TYPE_CHECKING:
     import numpy as np
 
     Array = np.ndarray[Any, Any]
-
-Targets = Literal["class", "array", "optional", "boxes"]
-"""What must be known of a sample: its class index, an array, an array or nothing, or the boxes of its objects."""
 
 
 class EvaluationSample(Protocol):
@@ -50,6 +49,8 @@ class ClassValue:
     """NaN where it is not defined."""
     samples: int
     """Samples (detection: objects) of the class."""
+    name: str | None = None
+    """None where the data has no name for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +63,10 @@ class Statistic:
     """Class index (detection: COCO category) -> its own metric; empty where there are no classes."""
     hits: "Array | None" = None
     """bool (n,): right or wrong, where the metric is the share of right ones; None otherwise."""
+    cost: int = 0
+    """Elements looked at for one resample, where that is more than its n weights; bounds the number of resamples."""
+    note: str = ""
+    """What a reader must know of how the metric was computed; empty where its name says all."""
 
 
 class Metric(Protocol):
@@ -119,4 +124,13 @@ class Metric(Protocol):
 
     def agreement(self, source: Sequence[Any], model: Sequence[Any]) -> Mapping[str, float]:
         """What else tells the two models apart, by name; empty for most metrics."""
+        ...
+
+
+@runtime_checkable
+class Replayable(Protocol):
+    """A metric for models of several outputs, which can tell what each of them alone loses."""
+
+    def replay(self, record: Any, outputs: "Mapping[str, Array]") -> Any:
+        """The record of the same sample with other outputs."""
         ...

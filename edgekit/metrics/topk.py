@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edgekit.errors import DataError
-from edgekit.metrics.protocol import ClassValue, EvaluationSample, Statistic, Targets
+from edgekit.metrics.error import only_output
+from edgekit.metrics.protocol import ClassValue, EvaluationSample, Statistic
+from edgekit_converters.targets import Targets
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,12 +78,7 @@ class TopK:
 
 def score_vector(outputs: "Mapping[str, Array]", metric: str) -> "Array":
     """The scores (classes,) of a model with one output; raises DataError for any other."""
-    if len(outputs) != 1:
-        raise DataError(
-            f"{metric} needs a model with one output; this one has {len(outputs)}.",
-            hint="Give --metric package.module:function for a model like this, or leave --evaluate away.",
-        )
-    scores = next(iter(outputs.values()))
+    scores = only_output(outputs, metric)
     if math.prod(scores.shape[:-1]) != 1:
         raise DataError(
             f"{metric} needs one vector of scores a sample; the output has the shape {scores.shape}.",

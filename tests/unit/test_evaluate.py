@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgekit.errors import AccuracyError, DataError
-from edgekit.evaluate import Evaluation, check_budget, compare, evaluate, measure, runner, unproven_budget
+from edgekit.evaluate import Evaluation, check_budget, compare, evaluate, measure, runner
 from edgekit.metrics import metric_of
 from edgekit.metrics.intervals import paired_interval
 
