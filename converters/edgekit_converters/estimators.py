@@ -5,7 +5,7 @@ Clipping a few outliers makes the steps between all other values smaller; what t
 ranges of softmax, logistic and tanh outputs are the quantizer's own and follow no estimator.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,22 +30,23 @@ Estimator = Callable[[TensorStatistics, Grid], tuple[float, float]]
 PERCENTILE = 99.99
 """Of all elements, to each side: TensorRT's and NVIDIA's default for activations (Wu et al. 2020, arXiv:2004.09602)."""
 CANDIDATES = 128
-"""Clipping points tried to each side by ``mse``, and in all by ``entropy``."""
+"""Clipping points that ``mse`` tries at each end."""
+ENTROPY_CANDIDATES = 32
+"""Clipping points that ``entropy`` tries, between the width of all its levels and the whole."""
 
 
 def estimate_ranges(
     statistics: Statistics,
-    calibrator: Calibrator | Mapping[str, Calibrator],
+    calibrator: Calibrator,
     *,
     grid: Grid = INT8,
 ) -> Ranges:
-    """Ranges of every tensor by one estimator, or by the one that a mapping names for each tensor.
+    """Ranges of every tensor by one estimator.
 
     ``percentile``, ``mse`` and ``entropy`` need statistics with histograms (ValueError without); see
     ``needs_histograms``.
     """
-    names = dict.fromkeys(statistics.tensors, calibrator) if isinstance(calibrator, str) else calibrator
-    return {name: ESTIMATORS[names[name]](tensor, grid) for name, tensor in statistics.tensors.items()}
+    return {name: ESTIMATORS[calibrator](tensor, grid) for name, tensor in statistics.tensors.items()}
 
 
 def needs_histograms(calibrator: Calibrator) -> bool:
@@ -114,7 +115,7 @@ def entropy(tensor: TensorStatistics, grid: Grid) -> tuple[float, float]:
     centres = np.abs(_edges(histogram)[:-1] + _edges(histogram)[1:]) / 2
     magnitudes, _ = np.histogram(centres, BINS, (0.0, largest), weights=histogram.counts)
     levels = 128 if two_sided else 256
-    kept = np.linspace(levels, BINS, CANDIDATES).astype(int)
+    kept = np.linspace(levels, BINS, ENTROPY_CANDIDATES).astype(int)
     divergences = [_divergence(magnitudes, bins, levels) for bins in kept]
     limit = largest * int(kept[int(np.argmin(divergences))]) / BINS
     return _around_zero(max(histogram.low, -limit), min(histogram.high, limit), grid)

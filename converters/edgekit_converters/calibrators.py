@@ -1,0 +1,126 @@
+"""``--calibrator auto``: the range estimator that the finished file shows to be best; and whether the data suffice."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from edgekit_converters.comparison import Comparison, compare, gain, mean, take_reference
+from edgekit_converters.estimators import ESTIMATORS, Grid, estimate_ranges
+from edgekit_converters.quantize import quantize
+from edgekit_converters.statistics import Samples, Statistics
+from edgekit_converters.types import Calibrator, Finding, FloatModel, Ranges, Scheme
+
+MOST_SAMPLES = 128
+"""On which a trial is measured."""
+PLAINEST: Calibrator = "min-max"
+"""What is left only for a better one that is surely better."""
+TIE_DB = 0.05
+"""Less is no reason to leave it."""
+SURE = 2.0
+"""Standard errors that an improvement must exceed."""
+STABLE_DB = 1.0
+"""What twice as many samples may change before the data count as too few."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibratorTrial:
+    """One range estimator, and what the file made with it is worth."""
+
+    calibrator: Calibrator
+    sqnr_db: dict[str, float | None]
+    """Output name -> signal to quantization noise ratio over all samples, against the float model."""
+    mean_db: float
+    """Mean of each sample's own ratio: most samples, where ``sqnr_db`` is the few worst."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChosenRanges:
+    """The best of all trials."""
+
+    ranges: Ranges
+    calibrator: Calibrator
+    trials: tuple[CalibratorTrial, ...]
+    """In the order in which they were made."""
+    samples: int
+    """Number of samples that measured."""
+
+
+def grid_of(scheme: Scheme) -> Grid:
+    """The integers that activations become."""
+    wide = scheme.precision == "int16x8"
+    return Grid(symmetric=wide or scheme.symmetric_activations, bits=16 if wide else 8)
+
+
+def choose_ranges(
+    model: FloatModel,
+    scheme: Scheme,
+    statistics: Statistics,
+    samples: Samples,
+    *,
+    on_trial: Callable[[CalibratorTrial], None] | None = None,
+) -> ChosenRanges:
+    """Quantize once with every estimator, run each file, and keep the best.
+
+    ``samples`` are those of ``statistics``, which needs histograms; the first 128 of them measure (fewer where they
+    would not fit in 64 MiB), the same that gave the ranges. An estimator replaces min-max only if the mean ratio of
+    the samples is better by 0.05 dB and by two standard errors (paired), and the ratio over all samples is not worse:
+    better for most, and no worse for the worst. Why so is in docs/calibration.md. Costs one quantization and 128
+    inferences for each of the five estimators. Raises QuantizationError.
+    """
+    reference = take_reference(model, samples(), most=MOST_SAMPLES)
+    grid = grid_of(scheme)
+    found: dict[Calibrator, Comparison] = {}
+    trials = []
+    for calibrator in ESTIMATORS:
+        ranges = estimate_ranges(statistics, calibrator, grid=grid)
+        found[calibrator] = compare(quantize(model, scheme=scheme, ranges=ranges).tflite, reference)
+        trials.append(
+            CalibratorTrial(calibrator=calibrator, sqnr_db=found[calibrator].sqnr_db, mean_db=found[calibrator].mean_db)
+        )
+        if on_trial is not None:
+            on_trial(trials[-1])
+    better = [name for name in found if name != PLAINEST and _is_better(found[name], found[PLAINEST])]
+    best = max(better, key=lambda name: found[name].mean_db, default=PLAINEST)
+    return ChosenRanges(
+        ranges=estimate_ranges(statistics, best, grid=grid),
+        calibrator=best,
+        trials=tuple(trials),
+        samples=len(reference.samples),
+    )
+
+
+def check_stability(
+    model: FloatModel, scheme: Scheme, calibrator: Calibrator, statistics: Statistics, samples: Samples
+) -> tuple[Finding, ...]:
+    """``calibration-unstable`` where the file from all samples and the one from every second differ in what they lose.
+
+    Both are measured on the same samples, at most 128. They differ where the mean ratio moves by more than 1 dB and by
+    more than two standard errors (paired), up or down: either way, twice as many samples again would move it again.
+    Nothing below 2 samples. Raises QuantizationError.
+    """
+    if statistics.half is None:
+        return ()
+    reference = take_reference(model, samples(), most=MOST_SAMPLES)
+    grid = grid_of(scheme)
+    all_of_them, half = (
+        compare(quantize(model, scheme=scheme, ranges=estimate_ranges(part, calibrator, grid=grid)).tflite, reference)
+        for part in (statistics, statistics.half)
+    )
+    moved, error = gain(all_of_them, half)
+    if abs(moved) <= max(STABLE_DB, SURE * error):
+        return ()
+    finding = Finding(
+        name="calibration-unstable",
+        severity="warning",
+        message=(
+            f"The result still moves with the amount of calibration data: {half.mean_db:.1f} dB signal to "
+            f"quantization noise from {statistics.half.samples} of the samples, {all_of_them.mean_db:.1f} dB from all "
+            f"{statistics.samples} ({calibrator})."
+        ),
+        fix="Give more samples, of every kind that the model will meet; a few hundred are usual.",
+    )
+    return (finding,)
+
+
+def _is_better(candidate: Comparison, base: Comparison) -> bool:
+    difference, error = gain(candidate, base)
+    return difference >= max(TIE_DB, SURE * error) and mean(candidate.sqnr_db) >= mean(base.sqnr_db)
