@@ -19,6 +19,7 @@ from benchmarks.harness import ROOT, Row, print_rows, say
 BENCHMARKS = {
     "help-time": "benchmarks.help_time",
     "quality": "benchmarks.quality",
+    "convert-quality": "benchmarks.convert_quality",
     "build-speed": "benchmarks.build_speed",
     "calibration-memory": "benchmarks.calibration_memory",
     "agent-overhead": "benchmarks.agent_overhead",

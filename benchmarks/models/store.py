@@ -43,7 +43,8 @@ def trained(name: str) -> Trained:
                 command, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
             ).stdout
             say(f"  {said.decode().strip()}")
-            files.rename(folder)
+            if not folder.exists():  # another benchmark may have trained the same meanwhile
+                files.rename(folder)
     return Trained(
         model=folder / "model.keras", calibration=folder / "calibration.npz", held_out=folder / "held_out.npz"
     )
