@@ -59,8 +59,16 @@ class QuantizationRules(Document, frozen=True, kw_only=True):
     precisions: tuple[PrecisionName, ...]
     default_precision: PrecisionName
     io_dtypes: tuple[IoName, ...] = ("int8", "uint8", "float32")
+    per_channel: bool = True
+    """False where the runtime only knows per-tensor weights, in convolutions too."""
     per_channel_fully_connected: bool = True
     """False where the runtime only knows per-tensor weights in FULLY_CONNECTED."""
+    symmetric_activations: bool = False
+    """True where every int8 activation must have the zero point 0."""
+    int16_activations: bool = False
+    """True where the runtime has kernels for int16 activations over int8 weights: int16x8, and single layers of it."""
+    int4_weights: bool = False
+    """True where the runtime's kernels for CONV_2D and FULLY_CONNECTED read int4 weights."""
     source: Url | None = None
 
 
@@ -135,6 +143,11 @@ def read_target(path: Path) -> Target:
             f"{path}: quantization.default_precision: found {rules.default_precision!r}, "
             f"expected one of quantization.precisions {list(rules.precisions)}.",
             hint="Add it to the precisions, or choose another default.",
+        )
+    if "int16x8" in rules.precisions and not rules.int16_activations:
+        raise TargetError(
+            f"{path}: quantization.precisions: found 'int16x8', expected none of it without int16_activations = true.",
+            hint="Set int16_activations = true if the runtime has these kernels, or take int16x8 away.",
         )
     return target
 

@@ -43,7 +43,7 @@ def check_scheme(scheme: Scheme) -> None:
     precision = scheme.precision
     if scheme.io not in IO_DTYPES[precision]:
         raise QuantizationError(
-            f"A {precision} model takes and gives {' or '.join(IO_DTYPES[precision])}; {scheme.io} was asked for.",
+            f"{precision} models take and give {' or '.join(IO_DTYPES[precision])}; {scheme.io} was asked for.",
             hint=f"Use --io {IO_DTYPES[precision][0]}.",
         )
     if scheme.weight_bits == 4 and precision in {"float32", "float16"}:  # noqa: PLR2004 - int4

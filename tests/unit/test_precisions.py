@@ -233,8 +233,8 @@ def test_what_layers_can_be(vww: FloatModel) -> None:
         (replace(INT8, layers={"no such layer": "float32"}), "has no layer whose first output is 'no such layer'"),
         (replace(INT8, layers={".*": "int16x8"}), r"has no layer whose first output is '\.\*'"),
         (replace(DYNAMIC, layers={"x": "int16x8"}), "of a dynamic model cannot be computed as int16x8"),
-        (replace(INT8, io="int16"), "int8 model takes and gives int8 or uint8 or float32; int16 was asked for"),
-        (replace(INT16, io="int8"), "int16x8 model takes and gives int16 or float32"),
+        (replace(INT8, io="int16"), "int8 models take and give int8 or uint8 or float32; int16 was asked for"),
+        (replace(INT16, io="int8"), "int16x8 models take and give int16 or float32"),
         (Scheme(precision="float16", weight_bits=4), "int4 weights were asked for in a float16 model"),
     ],
 )

@@ -93,7 +93,7 @@ def test_a_fraction_without_a_unit_is_refused_with_both_spellings(text: str) -> 
             BuildOptions(model="m.h5", precision="float16", io="int8"),
             "rpi4",
             ProjectError,
-            "needs an int8 model",
+            "float16 models take and give float32; io",
         ),
         (
             BuildOptions(model="m.h5", precision="float16", max_drop="1pt"),
