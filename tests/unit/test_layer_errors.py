@@ -116,10 +116,10 @@ def test_a_rescue_takes_what_makes_the_activation_and_what_reads_it() -> None:
     errors = layer_errors(model.tflite, int8(model).tflite, SAMPLES)
     choices = layer_choices(model)
     least: dict[LayerPrecision, float] = {"int16x8": 0.7, "float32": 0.95}  # int16x8 keeps the int8 weights of dense4
-    for precision in least:
+    for precision, enough in least.items():
         steps = rescue_steps(errors, precision, choices, float_io=False, max_layers=6)
         assert set(steps[0].layers) == {"dense3", "dense4"}
-        assert steps[0].share > least[precision]
+        assert steps[0].share > enough
         assert [step.share for step in steps] == sorted(step.share for step in steps)
         names = [name for step in steps for name in step.layers]
         assert len(names) == len(set(names)) <= 6
