@@ -3,7 +3,7 @@
 Severity ``error`` makes the run invalid: a clock or a throttle bit moved while samples were taken.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Literal
 
@@ -27,18 +27,15 @@ FEW_SAMPLES = 1000
 """Below this p99 rests on fewer than ten samples."""
 
 
-def find(measurement: Measurement, names: Sequence[str] = ()) -> tuple[FindingEntry, ...]:
-    """Everything a user should know about these numbers; the errors first.
-
-    ``names`` is what the configurations are called in messages; default: their thread counts.
-    """
+def find(measurement: Measurement) -> tuple[FindingEntry, ...]:
+    """Everything a user should know about these numbers; the errors first."""
     return (
         *_clocks(measurement),
         *_frequency(measurement),
         *_throttling(measurement),
         *_machine(measurement),
         *_load(measurement.processes),
-        *_samples(measurement.processes, names),
+        *_samples(measurement.processes),
     )
 
 
@@ -190,13 +187,13 @@ def _load(processes: Iterable[ProcessSamples]) -> Iterator[FindingEntry]:
         )
 
 
-def _samples(processes: Iterable[ProcessSamples], names: Sequence[str]) -> Iterator[FindingEntry]:
+def _samples(processes: Iterable[ProcessSamples]) -> Iterator[FindingEntry]:
     groups: dict[int, list[ProcessSamples]] = {}
     for process in processes:
         groups.setdefault(process.configuration, []).append(process)
-    for place, group in groups.items():
+    for group in groups.values():
         threads = group[0].num_threads
-        yield from _spread(names[place] if names else f"{threads} thread{'s' * (threads > 1)}", group)
+        yield from _spread(f"{threads} thread{'s' * (threads > 1)}", group)
 
 
 def _spread(name: str, group: list[ProcessSamples]) -> Iterator[FindingEntry]:

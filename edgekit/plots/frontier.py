@@ -29,22 +29,25 @@ def _draw(report: TuneReport, figure: "Figure") -> None:
         _points(axes, report, group, COLOURS[number % len(COLOURS)])
     kept = [report.setups[position] for position in report.frontier]
     axes.plot(*_coordinates(kept), color=GREY, linewidth=0.8, linestyle=":", zorder=1)
-    for item in kept:
+    for number, item in enumerate(kept):
         [x], [y] = _coordinates([item])
-        text = f"{item.num_threads}t {Path(item.delegate).name}"
-        axes.annotate(text, (x, y), xytext=(7, 5), textcoords="offset points", fontsize=7, color=GREY)
+        text = f"{item.num_threads} thread{'s' * (item.num_threads > 1)}, {Path(item.delegate).name}"
+        below = -14 if number % 2 else 9  # neighbours are often close
+        axes.annotate(text, (x, y), xytext=(9, below), textcoords="offset points", fontsize=7, color=GREY)
     if report.recommendation is not None:
         axes.scatter(
             *_coordinates([report.recommendation.setup]),
             s=2 * LARGEST, facecolors="none", edgecolors="black", linewidths=1.2, label="recommended", zorder=3,
         )  # fmt: skip
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.margins(y=0.12)
     axes.set_xlabel("median latency, ms (90 % interval over fresh processes)")
     axes.set_ylabel("size, KiB" if report.metric is None else f"{report.metric} on {report.samples} samples")
     axes.set_title(
         f"{report.device}: accuracy, latency, size (area)" if report.metric else f"{report.device}: latency, size"
     )
-    axes.legend(loc="best", fontsize=8)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), fontsize=8, labelspacing=1.0)
 
 
 def _points(axes: "Axes", report: TuneReport, group: list[Setup], colour: str) -> None:

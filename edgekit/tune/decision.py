@@ -141,8 +141,14 @@ def _is_slower(item: Setup, fastest: Setup) -> bool:
 def _preference(item: Setup) -> tuple[float, ...]:
     """Smaller is better; the latency only where nothing else decides."""
     file = item.candidate
-    accuracy = -file.metric if file.metric is not None else _fidelity(file)
-    return accuracy, _fidelity(file), file.size_bytes, item.num_threads, item.latency_ms.median
+    return *_loss(file), file.size_bytes, item.num_threads, item.latency_ms.median
+
+
+def _loss(file: Candidate) -> tuple[float, ...]:
+    """What is lost of the reference, where better than it counts as equal: by chance; else what stands for it."""
+    if file.drop is not None:
+        return (max(0.0, file.drop),)
+    return (-file.metric,) if file.metric is not None else (_fidelity(file),)
 
 
 def _fidelity(file: Candidate) -> float:
@@ -218,11 +224,13 @@ def _costs(chosen: Setup) -> str:
 
 def _keeps(chosen: Setup, rival: Setup) -> str:
     mine, other = chosen.candidate, rival.candidate
-    if mine.metric is not None and other.metric is not None and mine.metric != other.metric:
+    if _loss(mine) < _loss(other):
+        if mine.metric is None or other.metric is None:
+            return "keeps the accuracy"
         return f"is more accurate ({mine.metric:.4f} against {other.metric:.4f})"
-    if _fidelity(mine) < _fidelity(other):
-        return "keeps the accuracy"
-    return "is the smaller file" if mine.size_bytes < other.size_bytes else "is as good"
+    if mine.size_bytes < other.size_bytes:
+        return "is the smaller file" + (" and loses nothing" if mine.drop is not None else "")
+    return "is as good"
 
 
 def _left_out(chosen: Setup, setups: Sequence[Setup], *, emulated: bool) -> list[str]:

@@ -7,7 +7,7 @@ from itertools import product
 from pathlib import Path
 
 from edgekit.artifact import Artifact, FindingEntry
-from edgekit.bench.findings import find, is_emulated
+from edgekit.bench.findings import NOISE_TOLERANCE, find, is_emulated
 from edgekit.bench.plan import BenchOptions, Configuration, Subject, read_subject
 from edgekit.bench.report import NS_PER_MS, group_processes, summarize_processes
 from edgekit.bench.run import measure
@@ -131,7 +131,7 @@ def tune(
         frontier=tuple(setups.index(item) for item in frontier(setups)),
         recommendation=recommend(setups, emulated=is_emulated(found)),
         failed=failed,
-        findings=(*findings, *_accuracy_findings(evaluated), *find(found, labels)),
+        findings=(*findings, *_accuracy_findings(evaluated), *_device_findings(found)),
     )
 
 
@@ -143,12 +143,14 @@ def require_sound(report: TuneReport, *, allow_invalid: bool = False) -> None:
         raise AccuracyError(
             f"No file keeps the budget of {report.max_drop}: {drops} are lost.",
             hint="Try `edgekit build --precision auto`, other precisions, or a larger --max-drop.",
+            details={"report": report},
         )
     errors = [finding for finding in report.findings if finding.severity == "error"]
     if errors and not allow_invalid:
         raise MeasurementInvalidError(
             "The measurement is invalid: " + " ".join(finding.message for finding in errors),
             hint=f"{errors[0].fix} --allow-invalid accepts the numbers as they are.",
+            details={"report": report},
         )
 
 
@@ -240,3 +242,14 @@ def _accuracy_findings(evaluated: dict[str, FileEvaluation]) -> list[FindingEntr
         for finding in file.findings
     }
     return list(found.values())
+
+
+def _device_findings(found: Measurement) -> list[FindingEntry]:
+    """What ``bench`` would say, the noise of all setups in one; tails are not shown here."""
+    findings = find(found)
+    noisy = [finding for finding in findings if finding.name == "noise"]
+    others = [finding for finding in findings if finding.name not in {"noise", "few-runs"}]
+    if not noisy:
+        return others
+    message = f"The processes of {len(noisy)} setups differ by more than {100 * (NOISE_TOLERANCE - 1):.0f} %."
+    return [*others, FindingEntry(name="noise", severity="warning", message=message, fix=noisy[0].fix)]

@@ -45,7 +45,6 @@ def tuning_table(report: TuneReport) -> "Table":
         "median, ms",
         "interval",
         "size, KiB",
-        "peak RSS, MiB",
         report.metric or "accuracy",
         "drop",
     ):
@@ -67,7 +66,6 @@ def _cells(setup: Setup) -> list[str]:
         milliseconds(latency.median),
         " to ".join(map(milliseconds, latency.median_interval)),
         f"{file.size_bytes / KIB:.1f}",
-        "unknown" if setup.peak_rss_bytes is None else f"{setup.peak_rss_bytes / KIB**2:.1f}",
         "" if file.metric is None else f"{file.metric:.4f}",
         "" if file.drop is None else f"{100 * file.drop:+.2f} pt{over}",
     ]

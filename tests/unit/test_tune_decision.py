@@ -109,9 +109,19 @@ def test_threads_that_help_are() -> None:
 
 
 def test_emulated_latencies_decide_nothing() -> None:
-    found = decide(setup("float32", 9.0, metric=0.9), setup("int8", 1.0, metric=0.9), emulated=True)
+    found = decide(setup("float32", 9.0, metric=0.91), setup("int8", 1.0, metric=0.9), emulated=True)
     assert (found.setup.candidate.name, found.verdict) == ("float32", "emulated")
     assert "no device's" in found.reason
+
+
+def test_better_than_the_reference_is_chance() -> None:
+    found = decide(
+        setup("float32", 2.0, size=4000, metric=0.9, drop=0.0),
+        setup("int8", 2.0, metric=0.91, drop=-0.01),
+        setup("dynamic", 2.0, size=800, metric=0.905, drop=-0.005),
+    )
+    assert found.setup.candidate.name == "dynamic"
+    assert found.reason.endswith("is the smaller file and loses nothing.")
 
 
 def test_of_equals_the_smaller() -> None:
