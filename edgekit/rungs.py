@@ -43,6 +43,8 @@ class Options:
 def rescues_of(target: Target) -> tuple[LayerPrecision, ...]:
     """What single layers may become on a target, the fastest first."""
     taken = target.quantization.precisions
+    if "int8" not in taken:
+        return ()
     order: tuple[LayerPrecision, ...] = ("float32", "int16x8")
     if target.delegate != XNNPACK:
         order = ("int16x8", "float32")
@@ -50,7 +52,12 @@ def rescues_of(target: Target) -> tuple[LayerPrecision, ...]:
 
 
 def int8_candidates(options: Options) -> tuple[Candidate, ...]:
-    """Files of the same speed: as asked for first, then with each correction that was not asked for."""
+    """Files of the same speed: as asked for first, then with each correction that was not asked for.
+
+    Empty for a target that takes no int8.
+    """
+    if "int8" not in options.precisions:
+        return ()
     first = Candidate(
         label="int8",
         scheme=options.scheme,

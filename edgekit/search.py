@@ -203,7 +203,7 @@ class _Search:
     def floors_ms(self) -> dict[str, float]:
         """Latency of int8 and of each whole precision; empty where one of them cannot be measured."""
         found = {}
-        for candidate in (int8_candidates(self.inputs.options)[0], *whole_candidates(self.inputs.options)):
+        for candidate in (*int8_candidates(self.inputs.options)[:1], *whole_candidates(self.inputs.options)):
             latency = self.latency_ms(candidate)
             if latency is None:
                 return {}

@@ -12,6 +12,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "build": ("build", "Turn a trained model into a checked artifact for a target."),
     "inspect": ("inspect", "Show what is in an artifact or a .tflite file."),
     "evaluate": ("evaluate", "Measure accuracy on held-out samples, here and on a device."),
+    "explain": ("explain", "Show where the precision of an artifact goes, layer by layer."),
     "run": ("run", "Make one prediction on this machine."),
     "deploy": ("deploy", "Put an artifact on a device; active only after its self-test."),
     "rollback": ("rollback", "Go back to the version before."),

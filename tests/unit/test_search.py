@@ -229,9 +229,18 @@ def test_few_samples_are_said() -> None:
         run(inputs(model, Made(model), samples=1))
 
 
-@pytest.mark.parametrize(("target", "expected"), [("rpi4", ("float32",)), ("coral-usb", ()), ("ethos-u55-128", ())])
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [("rpi4", ("float32", "int16x8")), ("ethos-u55-128", ("int16x8",)), ("coral-usb", ()), ("jetson-orin-nano", ())],
+)
 def test_what_is_rescued_to_is_a_rule_of_the_target(target: str, expected: tuple[str, ...]) -> None:
-    assert rescues_of(load_target(target))[: len(expected)] == expected
+    assert rescues_of(load_target(target)) == expected
+
+
+def test_a_target_without_int8_goes_straight_to_float() -> None:
+    model = planted_network(hard=None)
+    result = run(inputs(model, Made(model), precisions=("float16", "float32"), rescues=()))
+    assert [trial.candidate.label for trial in result.trials] == ["float16"]
 
 
 @given(labels=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 40)), min_size=2, max_size=120))
