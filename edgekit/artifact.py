@@ -16,6 +16,7 @@ import msgspec
 
 from edgekit.documents import Document, parse_json, read_bounded, write_json
 from edgekit.errors import ArtifactError, IntegrityError
+from edgekit.metrics.entries import EvaluationEntry
 from edgekit.project import ModelName, Preprocessing
 from edgekit.target import IoName, PrecisionName
 
@@ -99,24 +100,6 @@ class AuditEntry(Document, frozen=True, kw_only=True):
     macs: int | None
     """Multiply-accumulates of one inference; None where an op's count is not known."""
     model_bytes: int
-
-
-class EvaluationEntry(Document, frozen=True, kw_only=True):
-    """Accuracy on held-out data, on the machine that built it."""
-
-    metric: str
-    samples: int
-    sha256: Sha256
-    source: float
-    """Metric of the float model."""
-    model: float
-    """Metric of model.tflite."""
-    drop: float
-    """source - model, as a fraction."""
-    drop_interval: tuple[float, float]
-    """Paired interval of the drop at ``level``."""
-    level: float
-    max_drop: str | None
 
 
 class Manifest(Document, frozen=True, kw_only=True):

@@ -5,6 +5,7 @@ keeps a small record of each, ``compare`` holds two such measurements together. 
 inputs to real-valued outputs: an interpreter here (``runner``), a device, a stream.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -187,7 +188,7 @@ def unproven_budget(evaluation: Evaluation, max_drop: str) -> tuple[Finding, ...
             severity="warning",
             message=(
                 f"The measured drop keeps the budget of {max_drop}, but {evaluation.samples} samples leave room: the "
-                f"true drop may be {describe_drop(evaluation, high)}."
+                f"upper end of the {100 * evaluation.level:g} % interval is {describe_drop(evaluation, high)}."
             ),
             fix="Evaluate on more samples; the interval narrows with their square root.",
         ),
@@ -196,6 +197,8 @@ def unproven_budget(evaluation: Evaluation, max_drop: str) -> tuple[Finding, ...
 
 def describe_drop(evaluation: Evaluation, drop: float, *, sign: bool = False) -> str:
     """A drop as it is read: points of a share, otherwise the value with its share of the source's."""
+    if not math.isfinite(drop):
+        return "unknown"
     form = "+" if sign else ""
     if evaluation.is_fraction:
         return f"{100 * drop:{form}.2f} points"

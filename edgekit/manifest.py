@@ -1,5 +1,6 @@
 """What a build knows, as the manifest says it. Pure."""
 
+import math
 from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import PurePosixPath
@@ -7,7 +8,6 @@ from pathlib import PurePosixPath
 from edgekit.artifact import (
     AuditEntry,
     CalibrationEntry,
-    EvaluationEntry,
     FindingEntry,
     Manifest,
     Quantization,
@@ -16,9 +16,12 @@ from edgekit.artifact import (
 )
 from edgekit.audit import Audit
 from edgekit.evaluate import Evaluation
+from edgekit.metrics.entries import ChangedEntry, ClassEntry, EvaluationEntry, HeadEntry
 from edgekit.plan import BuildPlan
 from edgekit_converters.structure import Structure
 from edgekit_converters.types import Finding, FloatModel, QuantizedModel, TensorSpec
+
+WORST_CLASSES = 10
 
 RUNTIMES = ("ai-edge-litert", "numpy")
 """What shapes the bytes beside the tools that the converters name."""
@@ -108,7 +111,7 @@ def calibration_entry(sha256: str, samples: int) -> CalibrationEntry:
 
 
 def evaluation_entry(evaluation: Evaluation, sha256: str, max_drop: str | None) -> EvaluationEntry:
-    """An evaluation as the manifest says it."""
+    """An evaluation as the manifest says it: where samples lie on this machine is left out."""
     return EvaluationEntry(
         metric=evaluation.metric,
         samples=evaluation.samples,
@@ -116,9 +119,23 @@ def evaluation_entry(evaluation: Evaluation, sha256: str, max_drop: str | None) 
         source=evaluation.source,
         model=evaluation.model,
         drop=evaluation.drop,
-        drop_interval=evaluation.drop_interval,
+        drop_interval=evaluation.drop_interval if all(map(math.isfinite, evaluation.drop_interval)) else None,
         level=evaluation.level,
         max_drop=max_drop,
+        method=evaluation.method,
+        resamples=evaluation.resamples,
+        p_value=evaluation.p_value,
+        is_fraction=evaluation.is_fraction,
+        note=evaluation.note,
+        per_class=tuple(
+            ClassEntry(**vars(change)) for change in evaluation.per_class[:WORST_CLASSES] if change.drop > 0
+        ),
+        changed=tuple(
+            ChangedEntry(**{name: value for name, value in vars(change).items() if name != "where"})
+            for change in evaluation.changed
+        ),
+        heads=tuple(HeadEntry(**vars(head)) for head in evaluation.heads),
+        agreement=dict(evaluation.agreement),
     )
 
 

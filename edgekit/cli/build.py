@@ -9,12 +9,16 @@ from edgekit.cli.options import common, console, emit, option, print_findings, p
 from edgekit.cli.options import output as screen_output
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.progress import Progress
 
-    from edgekit.artifact import Artifact, EvaluationEntry, TensorEntry
+    from edgekit.artifact import Artifact, TensorEntry
+    from edgekit.metrics.entries import EvaluationEntry
     from edgekit.steps import Progress as BuildProgress
 
 PRECISIONS = ("auto", "int8", "int16x8", "float16", "dynamic", "float32")
+SHOWN_CLASSES = 3
 IO_DTYPES = ("int8", "uint8", "int16", "float32")
 CALIBRATORS = ("auto", "min-max", "moving-average", "percentile", "mse", "entropy")
 
@@ -115,7 +119,9 @@ def render(artifact: "Artifact") -> None:
         screen.print(f"  calibrated on {manifest.calibration.samples} samples ({manifest.calibration.method})")
     elif manifest.calibration:
         screen.print(f"  golden vectors from {manifest.calibration.samples} calibration samples; no ranges needed")
-    screen.print(f"  {describe_accuracy(manifest.evaluation)}")
+    screen.print(f"  {describe_accuracy(manifest.evaluation)}", markup=False)
+    for line in describe_losses(manifest.evaluation, manifest.labels) if manifest.evaluation else ():
+        screen.print(f"    {line}", markup=False)
 
 
 def describe_tensor(tensor: "TensorEntry") -> str:
@@ -127,12 +133,36 @@ def describe_tensor(tensor: "TensorEntry") -> str:
 
 
 def describe_accuracy(evaluation: "EvaluationEntry | None") -> str:
-    """What is known of the accuracy, in a line."""
+    """What is known of the accuracy, in a line: a share in points, anything else in per cent of the source's."""
     if evaluation is None:
         return "accuracy: not measured (give --evaluate DATA)"
-    low, high = (100 * bound for bound in evaluation.drop_interval)
+    unit = "pt" if evaluation.is_fraction else "%"
+    scale = 100 / (1 if evaluation.is_fraction else abs(evaluation.source) or 1)
+    level = f"{100 * evaluation.level:.0f} % interval"
+    interval = f"no {level}: too few samples"
+    if evaluation.drop_interval is not None:
+        low, high = (scale * bound for bound in evaluation.drop_interval)
+        interval = f"{level} {low:+.2f} to {high:+.2f} {unit}"
+    number = ".4f" if evaluation.is_fraction else ".4g"
     return (
-        f"{evaluation.metric} on {evaluation.samples} samples: {evaluation.source:.4f} -> {evaluation.model:.4f}, "
-        f"drop {100 * evaluation.drop:+.2f} pt ({100 * evaluation.level:.0f} % interval {low:+.2f} to {high:+.2f} pt)"
+        f"{evaluation.metric} on {evaluation.samples} samples: {evaluation.source:{number}} -> "
+        f"{evaluation.model:{number}}, drop {scale * evaluation.drop:+.2f} {unit} ({interval})"
         + (f", budget {evaluation.max_drop}" if evaluation.max_drop else "")
+        + (f"; {evaluation.note}" if evaluation.note else "")
     )
+
+
+def describe_losses(evaluation: "EvaluationEntry", labels: tuple[str, ...] | None) -> "Iterator[str]":
+    """Where it is lost: the classes that lose most, and every output."""
+    for change in evaluation.per_class[:SHOWN_CLASSES]:
+        listed = labels[change.label] if labels and change.label < len(labels) else None
+        name = change.name or listed or str(change.label)
+        yield f"class {name}: {change.source:.4f} -> {change.model:.4f} on {change.samples}"
+    for head in evaluation.heads:
+        noise = "equal to the source" if head.max_error == 0 else f"largest error {head.max_error:.4g}"
+        sqnr = "" if head.sqnr_db is None else f", SQNR {head.sqnr_db:.1f} dB"
+        alone = (
+            "" if head.drop is None else f"{100 * head.drop:+.2f} pt" if evaluation.is_fraction else f"{head.drop:+.4g}"
+        )
+        lost = alone and f", alone loses {alone}"
+        yield f"output {head.name}: {noise}{sqnr}{lost}"

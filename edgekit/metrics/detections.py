@@ -144,12 +144,10 @@ def _activated(scores: "Array", activation: str | None) -> "Array":
     import numpy as np
 
     if activation == "sigmoid":
-        shares: Array = 1 / (1 + np.exp(-np.clip(scores, -80, 80)))
-        return shares
+        scores = 1 / (1 + np.exp(-np.clip(scores, -80, 80)))
     if activation == "softmax":
         powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-        shares = powers / powers.sum(axis=1, keepdims=True)
-        return shares
+        scores = powers / powers.sum(axis=1, keepdims=True)
     return scores
 
 

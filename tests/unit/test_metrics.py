@@ -270,3 +270,40 @@ def test_the_interval_of_the_mse_holds_the_true_drop(monkeypatch: pytest.MonkeyP
         return [Sample(target=np.zeros(1))] * 150, 0.1 * errors, 0.1 * errors + 0.2 * rng.normal(size=(150, 1))
 
     assert coverage(metric_of("mse"), draw, 0.04, 120) >= 0.88
+
+
+def test_the_manifest_and_the_screen_say_it() -> None:
+    from edgekit.cli.build import describe_accuracy, describe_losses
+    from edgekit.documents import parse_json, write_json
+    from edgekit.errors import ArtifactError
+    from edgekit.manifest import evaluation_entry
+    from edgekit.metrics.entries import EvaluationEntry
+
+    scores = np.eye(3)[[0, 1, 2, 0]]
+    found = evaluate(metric_of("top1"), labelled([0, 1, 2, 0]), scores, scores[:, [1, 0, 2]])
+    entry = evaluation_entry(found, "0" * 64, "1pt")
+    assert parse_json(write_json(entry), EvaluationEntry, ArtifactError, where="test") == entry
+    assert describe_accuracy(entry).startswith("top1 on 4 samples: 1.0000 -> 0.2500, drop +75.00 pt (95 % interval")
+    assert describe_accuracy(entry).endswith("budget 1pt")
+    lines = list(describe_losses(entry, ("cat", "dog", "bird")))
+    assert lines == [
+        "class cat: 1.0000 -> 0.0000 on 2",
+        "class dog: 1.0000 -> 0.0000 on 1",
+        "output out: largest error 1, SQNR -1.8 dB",
+    ]
+    assert [change.index for change in entry.changed] == [0, 1, 3]
+    targets = np.random.default_rng(0).normal(size=(40, 1))
+    error = evaluate(metric_of("mse"), [Sample(target=row) for row in targets], targets + 0.1, targets + 0.2)
+    text = describe_accuracy(evaluation_entry(error, "0" * 64, "5%"))
+    assert "mse on 40 samples: 0.01 -> 0.04, drop +300.00 % (95 % interval +300.00 to +300.00 %)" in text
+
+
+def test_an_interval_that_no_sample_gives_is_said() -> None:
+    from edgekit.cli.build import describe_accuracy
+    from edgekit.evaluate import unproven_budget
+    from edgekit.manifest import evaluation_entry
+
+    found = Evaluation(metric="auc", samples=2, source=1, model=1, drop=0, drop_interval=(-np.inf, np.inf))
+    assert "no 95 % interval: too few samples" in describe_accuracy(evaluation_entry(found, "0" * 64, None))
+    (finding,) = unproven_budget(found, "1pt")
+    assert "interval is unknown" in finding.message
