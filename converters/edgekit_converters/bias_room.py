@@ -43,7 +43,7 @@ def _make_room(
     if bits is None or len(indices) < 3 or indices[2] < 0:  # noqa: PLR2004 - (data, weights, bias)
         return 0
     data, weights, bias = (graph.tensors[index] for index in indices[:3])
-    values, offsets = _constant(model, weights), _constant(model, bias)
+    values, offsets = constant(model, weights), constant(model, bias)
     low, high = ranges.get(text(data.name), (0.0, 0.0))
     input_scale = _input_scale(low, high, bits)
     if values is None or offsets is None or input_scale == 0:
@@ -68,7 +68,7 @@ def _input_scale(low: float, high: float, bits: int) -> float:
     return max(abs(low), abs(high)) / 32767
 
 
-def _constant(model: Any, tensor: Any) -> Any:
+def constant(model: Any, tensor: Any) -> Any:
     """float32 array of a constant in its shape, else None."""
     import numpy as np
     from ai_edge_litert import schema_py_generated as schema

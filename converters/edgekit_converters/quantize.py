@@ -13,6 +13,7 @@ from edgekit_converters.bias_room import make_room
 from edgekit_converters.errors import QuantizationError
 from edgekit_converters.flatbuffer import add_signature, builtin_name, read, signature_specs, text, write
 from edgekit_converters.float16 import halve_weights
+from edgekit_converters.output_room import widen_outputs
 from edgekit_converters.recipes import INT4_OPS, activation_bits, check_scheme, make_recipe
 from edgekit_converters.types import Finding, FloatModel, Precision, QuantizedModel, Ranges, Scheme
 
@@ -80,10 +81,25 @@ def _integer(model: FloatModel, scheme: Scheme, ranges: Ranges | None) -> tuple[
     else:
         widened, findings = _widen(_require(ranges, scheme.precision), scheme)
         parsed = read(model.tflite, what="the float model")
+        faint = widen_outputs(parsed, widened, activation_bits=partial(activation_bits, scheme))
+        widened, findings = {**widened, **faint}, (*findings, *_faint_outputs(faint))
         make_room(parsed, widened, activation_bits=partial(activation_bits, scheme))
         data = _run_quantizer(write(parsed), scheme, widened)
     parsed = read(data, what="the quantized model")
     return parsed, (*findings, *_check_weights(parsed, scheme))
+
+
+def _faint_outputs(faint: Ranges) -> tuple[Finding, ...]:
+    if not faint:
+        return ()
+    finding = Finding(
+        name="faint-outputs",
+        severity="warning",
+        message=f"The outputs of {len(faint)} layers stay far below one step of their inputs times one of their "
+        f"weights, such as {next(iter(faint))!r}: int8 cannot compute them.",
+        fix="Check that the model is trained; if these layers matter, use --precision int16x8 or float16.",
+    )
+    return (finding,)
 
 
 def _run_quantizer(data: bytes, scheme: Scheme, ranges: Ranges | None) -> bytes:

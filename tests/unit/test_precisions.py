@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 
 from edgekit.precision import check_precision
 from edgekit_converters.errors import QuantizationError
@@ -244,9 +245,34 @@ def test_what_cannot_be(vww: FloatModel, ranges: Any, scheme: Scheme, message: s
     assert caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("kind", "scheme"),
+    [
+        ("CONV_2D", INT8),
+        ("DEPTHWISE_CONV_2D", replace(INT8, per_channel=False)),
+        ("FULLY_CONNECTED", replace(INT8, symmetric_activations=True)),
+    ],
+)
+def test_outputs_below_what_int8_resolves_still_prepare(
+    vww: FloatModel, ranges: Any, kind: str, scheme: Scheme
+) -> None:
+    """XNNPACK refuses a requantization scale of 256 and more, and with it the whole file."""
+    name = layers(vww, kind)[-1]
+    model = quantize(vww, scheme=scheme, ranges={**ranges, name: (0.0, 2e-6)})
+    assert np.isfinite(run(model, list(samples(vww))[:1])).all()
+    (finding,) = model.findings
+    assert finding.name == "faint-outputs"
+    assert repr(name) in finding.message
+
+
 def test_narrow_int16_ranges_still_prepare(vww: FloatModel, ranges: Any) -> None:
     """A clamp at 6 must fit int32 in steps of an int16 activation too."""
-    inner = layers(vww, "DEPTHWISE_CONV_2D")[4]
-    model = quantize(vww, scheme=INT16, ranges={**ranges, inner: (0.0, 2e-6)})
+    parsed = read(vww.tflite)
+    graph = parsed.subgraphs[0]
+    name = layers(vww, "CONV_2D")[3]
+    (operator,) = (op for op in graph.operators if text(graph.tensors[int(op.outputs[0])].name) == name)
+    operator.builtinOptions.fusedActivationFunction = schema.ActivationFunctionType.RELU6
+    clamped = replace(vww, tflite=write(parsed))
+    model = quantize(clamped, scheme=INT16, ranges={**ranges, name: (0.0, 2e-6)})
     assert np.isfinite(run(model, list(samples(vww))[:1], plain=True)).all()
     assert model.findings == (), "two millionths are little, not nothing"
