@@ -120,7 +120,7 @@ def prepare(tool: Tool, progress: Progress) -> Environment:
         return found
     try:
         found.folder.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(found.folder.with_suffix(".lock"), tool, progress):
+        with _locked(found.folder.with_name(f"{found.folder.name}.lock"), tool, progress):
             found = inspect_environment(tool)  # another process may have made it meanwhile
             if found.state != "ready":
                 _make(found, find_maker(tool.pythons, _needs(tool)), progress)

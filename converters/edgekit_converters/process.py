@@ -86,7 +86,8 @@ def _run(
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 pass_fds=(write_fd,),
-                env={**os.environ, **_ENVIRONMENT},
+                # what a killed child leaves in its temporary folder goes with ours
+                env={**os.environ, **_ENVIRONMENT, "TMPDIR": str(log.parent)},
                 start_new_session=True,
             )
         finally:

@@ -12,6 +12,7 @@ CONVERTERS = {
     "keras": "edgekit_converters.from_keras",
     "keras-h5": "edgekit_converters.from_keras",
     "saved-model": "edgekit_converters.from_keras",
+    "onnx": "edgekit_converters.from_onnx",
     "torch-export": "edgekit_converters.from_torch",
     "torch-factory": "edgekit_converters.from_torch",
     "torchscript": "edgekit_converters.from_torch",
@@ -21,7 +22,9 @@ CONVERTERS = {
 SHAPELESS = frozenset({"torch-factory", "torchscript"})
 """Formats that do not say what their inputs look like."""
 
-READABLE = ".keras, Keras .h5, SavedModel folders, PyTorch .pt2, TorchScript, package.module:function and float .tflite"
+READABLE = (
+    ".keras, Keras .h5, SavedModel folders, PyTorch .pt2, TorchScript, package.module:function, .onnx and float .tflite"
+)
 
 FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 """``package.module:function`` that returns a torch.nn.Module."""
@@ -45,7 +48,6 @@ _OTHER_MAGIC: tuple[tuple[int, bytes, str], ...] = (
     (0, b"GGUF", "a GGUF language model"),
 )
 _OTHER_SUFFIXES = {
-    ".onnx": "an ONNX model",
     ".pt": "damaged or no PyTorch model at all",
     ".pth": "damaged or no PyTorch checkpoint at all",
     ".pt2": "damaged or no PyTorch exported program at all",
@@ -104,7 +106,9 @@ def open_source(
             f"Weights were given, and {spec} holds its own.",
             hint="--weights belongs to a network given as package.module:function.",
         )
-    return ModelSource(spec=str(spec), format=source_format, directory=directory, weights=weights, layout=layout, unroll=unroll)
+    return ModelSource(
+        spec=str(spec), format=source_format, directory=directory, weights=weights, layout=layout, unroll=unroll
+    )
 
 
 def detect_format(path: Path) -> str:
@@ -126,6 +130,8 @@ def detect_format(path: Path) -> str:
         return "keras-h5"
     if head.startswith(b"PK\x03\x04"):
         return _detect_zip(path)
+    if path.suffix.lower() == ".onnx":  # a protobuf begins with nothing of its own: onnx_file.py reads on
+        return "onnx"
     raise _unsupported(path, _describe_other(path, head))
 
 
