@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.build_speed import Case, Runs, rows
+from benchmarks.build_speed import Runs, Source, rows
 from benchmarks.process_tree import CommandFailedError, Life, Timed, read_lives, run_sampled, run_timed, working
 
 pytestmark = pytest.mark.unit
@@ -62,11 +62,12 @@ def test_each_limit_of_a_model_is_a_row() -> None:
     fast, slow = (Timed(wall_s=seconds, work_s=seconds) for seconds in (1.0, 2.0))
     edgekit = Runs(timed=(fast, fast, slow), peak_bytes=100, file_bytes=1)
     peer = Runs(timed=(slow, slow, slow), peak_bytes=99, file_bytes=1)
-    case = Case(path=Path("m.keras"), samples=Path("x.npz"), wall_ratio=0.7)
-    wall, work, memory = rows("m", case, edgekit, peer)
+    wall, work, memory = rows("m .keras", Source(path=Path("m.keras"), wall_ratio=0.7), edgekit, peer)
     assert (wall.ok, work.ok, memory.ok) == (True, False, False)
     assert wall.measured == "0.50 (75 %: 0.50 to 1.00), 1.00 s against 2.00 s"
     assert work.to_reach == "<= 0.35"
+    tflite = Source(path=Path("m.tflite"), wall_ratio=0.25, work_ratio=None, memory_ratio=1 / 3)
+    assert [row.to_reach for row in rows("m .tflite", tflite, edgekit, peer)] == ["<= 0.25", "<= 0.33"]
 
 
 def test_the_clock_of_the_processes_is_the_benchmark_s(tmp_path: Path) -> None:
