@@ -118,7 +118,7 @@ class Runs:
 def measure(case: Case, folder: Path, rounds: int) -> dict[str, Runs]:
     """Runs of every source and of ``PEER``, in rounds that take turns in who is first."""
     artifact, file = folder / "artifact", folder / "peer.tflite"
-    ours = [
+    ours: list[str | Path] = [
         "--target",
         "rpi4",
         "--precision",
