@@ -8,7 +8,19 @@ from typing import Literal
 from msgspec.structs import replace
 
 from edgekit.errors import ProjectError, TargetError
-from edgekit.project import Build, Calibration, CalibratorName, Deploy, Evaluation, Input, Project, parse_fraction
+from edgekit.metrics import metric_of
+from edgekit.metrics.budget import check_unit
+from edgekit.project import (
+    Build,
+    Calibration,
+    CalibratorName,
+    Deploy,
+    Detection,
+    Evaluation,
+    Input,
+    Project,
+    parse_fraction,
+)
 from edgekit.scheme import decide_precision, decide_scheme
 from edgekit.target import IoName, PrecisionName, Target
 from edgekit_converters.sources import FACTORY
@@ -84,6 +96,8 @@ class BuildPlan:
     calibration: DataPlan | None
     evaluation: DataPlan | None
     metric: str
+    detection: Detection | None
+    """How a detector's outputs are read; None where edgekit.toml does not say."""
     max_drop: str | None
     max_trials: int
     keep_best: bool
@@ -101,6 +115,9 @@ def plan(project: Project, target: Target, options: BuildOptions, directory: Pat
     calibration = _data(options.calibration, project.calibration)
     evaluation = _data(options.evaluate, project.evaluation)
     max_drop = options.max_drop or (project.evaluation.max_drop if project.evaluation else None)
+    metric = options.metric or (project.evaluation.metric if project.evaluation else "top1")
+    if evaluation is not None:
+        _check_metric(metric, project.detection, max_drop, directory)
     _check_budget(max_drop, evaluation)
     _needs_calibration(precision, calibration)
     _needs_budget(precision, max_drop)
@@ -121,7 +138,8 @@ def plan(project: Project, target: Target, options: BuildOptions, directory: Pat
         labels=directory / model.labels if model and model.labels else None,
         calibration=calibration,
         evaluation=evaluation,
-        metric=options.metric or "top1",
+        metric=metric,
+        detection=project.detection,
         max_drop=max_drop,
         max_trials=wishes.max_trials,
         keep_best=options.keep_best,
@@ -188,6 +206,13 @@ def _needs_budget(precision: str, max_drop: str | None) -> None:
 def _data(flag: str | None, table: Calibration | Evaluation | None) -> DataPlan | None:
     spec = flag or (table.data if table else None)
     return DataPlan(spec=spec, limit=table.samples if table else None) if spec else None
+
+
+def _check_metric(name: str, detection: Detection | None, max_drop: str | None, directory: Path) -> None:
+    """Refuse now what would be refused after a long conversion."""
+    metric = metric_of(name, detection=detection, directory=directory)
+    if max_drop is not None:
+        check_unit(metric.name, max_drop, is_fraction=metric.is_fraction)
 
 
 def _check_budget(max_drop: str | None, evaluation: DataPlan | None) -> None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from msgspec import to_builtins
 
-from edgekit.artifact import EvaluationEntry
 from edgekit.errors import AuditError, DataError, ModelError, ProjectError
+from edgekit.metrics.entries import EvaluationEntry
 from edgekit.plan import BuildPlan, DataPlan
 from edgekit_converters import errors as converter_errors
 from edgekit_converters.types import Finding, FloatModel, QuantizedModel, Ranges
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from edgekit_converters.metadata import Normalization
     from edgekit_converters.shapes import InputHint
     from edgekit_converters.sources import ModelSource
+    from edgekit_converters.targets import Targets
 
     Arrays = Mapping[str, np.ndarray[Any, Any]]
 
@@ -188,13 +189,16 @@ def evaluate(
     from edgekit.evaluate import check_budget, unproven_budget
     from edgekit.evaluate import evaluate as evaluate_models
     from edgekit.manifest import evaluation_entry
+    from edgekit.metrics import metric_of
     from edgekit_converters.checks import Checks, contradiction, overlap
 
+    metric = metric_of(plan.metric, detection=plan.detection, directory=plan.directory)
     with foreign_errors():
-        dataset = open_data(plan, plan.evaluation, float_model, need_labels=True)
+        dataset = open_data(plan, plan.evaluation, float_model, targets=metric.targets)
         seen = Checks(float_model.inputs, declared=_declared_ranges(plan), role="evaluation")
-        result = evaluate_models(float_model.tflite, quantized.tflite, observed(dataset, seen, "evaluate", progress))
-    findings = seen.findings()
+        samples = observed(dataset, seen, "evaluate", progress)
+        result = evaluate_models(float_model.tflite, quantized.tflite, samples, metric)
+    findings = (*seen.findings(), *result.findings)
     if calibrated is not None:
         findings += overlap(calibrated.seen.digests(), seen.digests())
         findings += contradiction(calibrated.seen.spans, seen.spans)
@@ -206,7 +210,7 @@ def evaluate(
 
 
 def open_data(
-    plan: BuildPlan, data: DataPlan | None, float_model: FloatModel, *, need_labels: bool = False
+    plan: BuildPlan, data: DataPlan | None, float_model: FloatModel, *, targets: "Targets" = "any"
 ) -> "Dataset":
     """The samples of a data plan, preprocessed as ``edgekit.toml`` declares."""
     from edgekit_converters.calibration import open_dataset
@@ -218,7 +222,7 @@ def open_data(
         transform=_transform(plan),
         limit=data.limit,
         base=plan.directory,
-        targets="class" if need_labels else "any",
+        targets=targets,
     )
 
 
