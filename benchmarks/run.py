@@ -20,6 +20,7 @@ BENCHMARKS = {
     "help-time": "benchmarks.help_time",
     "quality": "benchmarks.quality",
     "convert-quality": "benchmarks.convert_quality",
+    "planted-budget": "benchmarks.planted_budget",
     "build-speed": "benchmarks.build_speed",
     "calibration-memory": "benchmarks.calibration_memory",
     "agent-overhead": "benchmarks.agent_overhead",
