@@ -15,10 +15,11 @@ from edgekit.device_inference import Ready, infer
 from edgekit.differences import Differences, OutputDifference
 from edgekit.errors import ModelError, ProjectError
 from edgekit.evaluate import Evaluation, Measurement, check_budget, compare, runner, unproven_budget
+from edgekit.held_out import Data, calibrated_on, declared_ranges, open_held_out
 from edgekit.metrics.protocol import Metric
 from edgekit.steps import foreign_errors, stop_at_errors
 from edgekit.transport import Connection
-from edgekit_converters.types import Finding, TensorSpec
+from edgekit_converters.types import Finding
 
 if TYPE_CHECKING:
     import numpy as np
@@ -72,18 +73,6 @@ class FileEvaluation:
         return self.on_device.against_source or self.on_device.against_host
 
 
-@dataclass(frozen=True, kw_only=True)
-class Data:
-    """Held-out samples and how they are judged."""
-
-    spec: str
-    """A path relative to ``base``, or ``package.module:function``."""
-    metric: Metric
-    base: Path = Path()
-    limit: int | None = None
-    """Use at most this many samples; None is all."""
-
-
 def evaluate_file(
     model: Artifact | Path,
     data: Data,
@@ -108,8 +97,8 @@ def evaluate_file(
     path = model.model if isinstance(model, Artifact) else model
     here = _load(path)
     with foreign_errors():
-        dataset = _open(model, here, data)
-        seen = Checks(dataset.inputs, declared=_declared(model), role="evaluation")
+        dataset = open_held_out(data, model, here)
+        seen = Checks(dataset.inputs, declared=declared_ranges(model), role="evaluation")
         own = model.manifest.delegate if isinstance(model, Artifact) else XNNPACK
         device = None if connection is None else _Device(connection, path, here, delegate, own)
         sides = _Sides(here, data.metric, source, device)
@@ -117,7 +106,7 @@ def evaluate_file(
             seen.see(sample)
             sides.see(sample, arrays, found)
             on_sample(count, dataset.count)
-    findings = (*seen.findings(), *_calibrated_on(model, seen.sha256()))
+    findings = (*seen.findings(), *calibrated_on(model, seen.sha256()))
     stop_at_errors(findings)
     return sides.result(path, seen.sha256(), findings)
 
@@ -257,47 +246,3 @@ def _value(scores: "Scores") -> float:
     import numpy as np
 
     return float(scores.metric.statistic(scores.records).values(np.ones((1, len(scores.records))))[0])
-
-
-def _open(model: Artifact | Path, here: Model, data: Data) -> "Dataset":
-    """The samples as real values in the file's own shapes."""
-    from msgspec import to_builtins
-
-    from edgekit.agent.preprocess import apply
-    from edgekit_converters.calibration import open_dataset
-
-    entries = model.manifest.inputs if isinstance(model, Artifact) else ()
-    steps = {entry.name: to_builtins(entry.preprocessing) for entry in entries if entry.preprocessing}
-    specs = tuple(
-        TensorSpec(
-            name=tensor.name, shape=tensor.shape, dtype="float32" if tensor.scale is not None else tensor.dtype.name
-        )
-        for tensor in here.inputs
-    )
-    return open_dataset(
-        data.spec,
-        specs,
-        transform=lambda name, array: apply(steps[name], array) if name in steps else array,
-        limit=data.limit,
-        base=data.base,
-        targets=data.metric.targets,
-    )
-
-
-def _declared(model: Artifact | Path) -> dict[str, tuple[float, float]]:
-    entries = model.manifest.inputs if isinstance(model, Artifact) else ()
-    return {entry.name: entry.range for entry in entries if entry.range is not None}
-
-
-def _calibrated_on(model: Artifact | Path, sha256: str) -> tuple[Finding, ...]:
-    calibration = model.manifest.calibration if isinstance(model, Artifact) else None
-    if calibration is None or calibration.sha256 != sha256:
-        return ()
-    return (
-        Finding(
-            name="evaluated-on-calibration",
-            severity="warning",
-            message="These are the samples that the file was calibrated on: it has seen them.",
-            fix="Evaluate on held-out samples.",
-        ),
-    )

@@ -1,5 +1,6 @@
 """``edgekit evaluate``."""
 
+import math
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,15 +11,18 @@ from edgekit.cli.options import common, emit, option, output, print_findings, pr
 
 if TYPE_CHECKING:
     from edgekit.artifact import Artifact
-    from edgekit.device_evaluation import Data, FileEvaluation
+    from edgekit.device_evaluation import FileEvaluation
     from edgekit.evaluate import Evaluation
+    from edgekit.held_out import Data
 
 
 @click.command()
 @click.argument("model", required=False, type=click.Path(path_type=Path))
 @click.argument("data", required=False)
 @option("--evaluate", metavar="DATA", help="Held-out samples, as DATA.  [default: [evaluation] of edgekit.toml]")
-@option("--metric", default="top1", show_default=True, help="top1, top5, auc, map50, ... or package.module:function.")
+@option(
+    "--metric", help="top1, top5, auc, map50, ... or package.module:function.  [default: edgekit.toml's, else top1]"
+)
 @option("--device", help="Also run it there: a name in device_configs/, user@host, or local.")
 @option("--delegate", help="On the device: xnnpack, none, or a library's path there.  [default: the model's]")
 @option("--source", metavar="MODEL", help="What it was made from: the drop is measured against it.")
@@ -29,7 +33,7 @@ def command(
     model: Path | None,
     data: str | None,
     evaluate: str | None,
-    metric: str,
+    metric: str | None,
     device: str | None,
     delegate: str | None,
     source: str | None,
@@ -82,20 +86,18 @@ def _subject(model: Path | None, target: str | None) -> "Artifact | Path":
     return read_artifact(model) if model.is_dir() else model
 
 
-def _data(spec: str | None, metric: str) -> "Data":
-    from edgekit.device_evaluation import Data
+def _data(spec: str | None, metric: str | None) -> "Data":
     from edgekit.errors import ProjectError
-    from edgekit.metrics import metric_of
+    from edgekit.held_out import held_out
     from edgekit.project import load_project
 
-    table = load_project().evaluation
-    chosen = spec or (table.data if table else None)
-    if chosen is None:
+    data = held_out(load_project(), spec, metric)
+    if data is None:
         raise ProjectError(
             "There is nothing to evaluate on.",
             hint="`edgekit evaluate MODEL DATA`, or set data of [evaluation] in edgekit.toml.",
         )
-    return Data(spec=chosen, metric=metric_of(metric), limit=table.samples if table and spec is None else None)
+    return data
 
 
 def _check(max_drop: str, data: "Data", *, known: bool) -> None:
@@ -134,10 +136,19 @@ def _source(spec: str, subject: "Artifact | Path") -> bytes:
 
 
 def describe(found: "FileEvaluation") -> dict[str, Any]:
-    """Everything as JSON values."""
+    """Everything as JSON values; a number that is not finite is null."""
     import dataclasses
 
-    return dataclasses.asdict(found)
+    facts: dict[str, Any] = _finite(dataclasses.asdict(found))
+    return facts
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _render(found: "FileEvaluation") -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @option("--delegate", default="", help="Such as xnnpack,none; each is measured.  [default: the model's]")
 @measurement_options(min_secs=0.5)
 @option("--evaluate", metavar="DATA", help="Held-out samples: accuracy decides too.  [default: edgekit.toml's]")
-@option("--metric", default="top1", show_default=True, help="As `edgekit evaluate`.")
+@option("--metric", help="As for `edgekit evaluate`.  [default: edgekit.toml's, else top1]")
 @option("--max-drop", metavar="1pt|1%", help="Leave out what loses more than this against float32.")
 @option("--evaluate-on-device", is_flag=True, help="Accuracy of the device's own runtime and delegate.")
 @option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="The frontier as .svg or .png.")
@@ -39,7 +39,7 @@ def command(
     calibration: str | None,
     delegate: str,
     evaluate: str | None,
-    metric: str,
+    metric: str | None,
     max_drop: str | None,
     evaluate_on_device: bool,
     plot: Path | None,
@@ -115,26 +115,22 @@ def _files(
 
 
 def _budget(
-    project: "Project", evaluate: str | None, metric: str, max_drop: str | None, *, on_device: bool
+    project: "Project", evaluate: str | None, metric: str | None, max_drop: str | None, *, on_device: bool
 ) -> "Budget | None":
-    from edgekit.device_evaluation import Data
     from edgekit.errors import ProjectError
     from edgekit.evaluate import check_unit
-    from edgekit.metrics import metric_of
+    from edgekit.held_out import held_out
     from edgekit.tune.run import Budget
 
-    table = project.evaluation
-    spec = evaluate or (table.data if table else None)
-    allowed = max_drop or (table.max_drop if table else None)
-    if spec is None:
-        if allowed is not None:
-            raise ProjectError(
-                f"A budget of {allowed} was asked for, and there is nothing to measure it on.",
-                hint="Give --evaluate DATA with held-out samples, or leave --max-drop away.",
-            )
+    data = held_out(project, evaluate, metric)
+    allowed = max_drop or (project.evaluation.max_drop if project.evaluation else None)
+    if data is None and allowed is not None:
+        raise ProjectError(
+            f"A budget of {allowed} was asked for, and there is nothing to measure it on.",
+            hint="Give --evaluate DATA with held-out samples, or leave --max-drop away.",
+        )
+    if data is None:
         return None
-    chosen = metric_of(metric)
     if allowed is not None:
-        check_unit(chosen.name, allowed, is_fraction=chosen.is_fraction)
-    data = Data(spec=spec, metric=chosen, limit=table.samples if table and evaluate is None else None)
+        check_unit(data.metric.name, allowed, is_fraction=data.metric.is_fraction)
     return Budget(data=data, max_drop=allowed, on_device=on_device)

@@ -28,9 +28,18 @@ class Candidate(Document, frozen=True, kw_only=True):
     metric: float | None = None
     """None: not measured."""
     drop: float | None = None
-    """Against the reference, as a fraction; None where there is none."""
+    """Against the reference, in the metric's unit, positive where worse; None where there is none."""
+    lost: str | None = None
+    """``drop`` as it is read, such as ``0.20 points``."""
+    higher_is_better: bool = True
+    """Of the metric; False for errors."""
     keeps_budget: bool | None = None
     """None: there is no budget."""
+
+    @property
+    def quality(self) -> float | None:
+        """The metric, more is better."""
+        return self.metric if self.metric is None or self.higher_is_better else -self.metric
 
 
 class Setup(Document, frozen=True, kw_only=True):
@@ -99,11 +108,11 @@ def frontier(setups: Sequence[Setup]) -> tuple[Setup, ...]:
 
     Accuracy counts where it was measured for every file.
     """
-    counts = all(item.candidate.metric is not None for item in setups)
+    counts = all(item.candidate.quality is not None for item in setups)
 
     def costs(item: Setup) -> tuple[float, ...]:
-        accuracy = -(item.candidate.metric or 0.0) if counts else 0.0
-        return item.latency_ms.median, item.candidate.size_bytes, accuracy
+        quality = (item.candidate.quality or 0.0) if counts else 0.0
+        return item.latency_ms.median, item.candidate.size_bytes, -quality
 
     def beats(one: Setup, other: Setup) -> bool:
         pairs = list(zip(costs(one), costs(other), strict=True))
@@ -148,7 +157,7 @@ def _loss(file: Candidate) -> tuple[float, ...]:
     """What is lost of the reference, where better than it counts as equal: by chance; else what stands for it."""
     if file.drop is not None:
         return (max(0.0, file.drop),)
-    return (-file.metric,) if file.metric is not None else (_fidelity(file),)
+    return (-file.quality,) if file.quality is not None else (_fidelity(file),)
 
 
 def _fidelity(file: Candidate) -> float:
@@ -216,10 +225,10 @@ def _why_this_way(chosen: Setup, eligible: Sequence[Setup]) -> str:
 
 
 def _costs(chosen: Setup) -> str:
-    drop = chosen.candidate.drop
-    if drop is None:
+    file = chosen.candidate
+    if file.drop is None:
         return ""
-    return f", loses {100 * drop:.2f} pt" if drop > 0 else ", loses nothing"
+    return f", loses {file.lost}" if file.drop > 0 else ", loses nothing"
 
 
 def _keeps(chosen: Setup, rival: Setup) -> str:
@@ -240,7 +249,7 @@ def _left_out(chosen: Setup, setups: Sequence[Setup], *, emulated: bool) -> list
     if not faster or emulated:
         return []
     best = _best(faster)
-    lost = "" if best.candidate.drop is None else f", but it loses {100 * best.candidate.drop:.2f} pt"
+    lost = "" if best.candidate.lost is None else f", but it loses {best.candidate.lost}"
     return [f"{best.label} would be {speed_up(best, chosen).times:.2f}x as fast{lost}: over the budget."]
 
 

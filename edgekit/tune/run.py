@@ -13,10 +13,11 @@ from edgekit.bench.report import NS_PER_MS, group_processes, summarize_processes
 from edgekit.bench.run import measure
 from edgekit.bench.samples import MachineFacts, Measurement, RuntimeFacts
 from edgekit.bench.statistics import median
-from edgekit.device_evaluation import Data, FileEvaluation, evaluate_file
+from edgekit.device_evaluation import FileEvaluation, evaluate_file
 from edgekit.documents import Document
 from edgekit.errors import AccuracyError, DeviceFaultError, MeasurementInvalidError, ProjectError
-from edgekit.evaluate import check_budget
+from edgekit.evaluate import Evaluation, check_budget, describe_drop
+from edgekit.held_out import Data
 from edgekit.steps import Progress, silent
 from edgekit.transport import Connection
 from edgekit.tune.decision import Candidate, Recommendation, Setup, frontier, label_of, recommend
@@ -138,10 +139,10 @@ def tune(
 def require_sound(report: TuneReport, *, allow_invalid: bool = False) -> None:
     """Raise AccuracyError (exit 3) where no file keeps the budget, MeasurementInvalidError (6) for bad latencies."""
     if report.recommendation is None:
-        lost = {item.candidate.name: item.candidate.drop for item in report.setups if item.candidate.drop is not None}
-        drops = ", ".join(f"{name} {100 * drop:.2f} pt" for name, drop in sorted(lost.items()))
+        lost = {item.candidate.name: item.candidate.lost for item in report.setups if item.candidate.lost is not None}
+        drops = ", ".join(f"{name} loses {drop}" for name, drop in sorted(lost.items()))
         raise AccuracyError(
-            f"No file keeps the budget of {report.max_drop}: {drops} are lost.",
+            f"No file keeps the budget of {report.max_drop}: {drops}.",
             hint="Try `edgekit build --precision auto`, other precisions, or a larger --max-drop.",
             details={"report": report},
         )
@@ -177,23 +178,29 @@ def _evaluate(
 
 def _candidate(file: File, found: FileEvaluation | None, budget: Budget | None) -> Candidate:
     size = file.path.stat().st_size
-    if found is None:
+    if found is None or budget is None:
         return Candidate(name=file.name, precision=file.precision, size_bytes=size)
-    judged, keeps = found.judged, None
-    if judged is not None and budget is not None and budget.max_drop is not None:
-        try:
-            check_budget(judged, budget.max_drop)
-            keeps = True
-        except AccuracyError:
-            keeps = False
+    judged = found.judged
     return Candidate(
         name=file.name,
         precision=file.precision,
         size_bytes=size,
         metric=found.value if judged is None else judged.model,
         drop=None if judged is None else judged.drop,
-        keeps_budget=keeps,
+        lost=None if judged is None else describe_drop(judged, judged.drop),
+        higher_is_better=budget.data.metric.higher_is_better,
+        keeps_budget=_keeps(judged, budget.max_drop),
     )
+
+
+def _keeps(judged: Evaluation | None, max_drop: str | None) -> bool | None:
+    if judged is None or max_drop is None:
+        return None
+    try:
+        check_budget(judged, max_drop)
+    except AccuracyError:
+        return False
+    return True
 
 
 def _configurations(

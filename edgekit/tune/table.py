@@ -67,5 +67,5 @@ def _cells(setup: Setup) -> list[str]:
         " to ".join(map(milliseconds, latency.median_interval)),
         f"{file.size_bytes / KIB:.1f}",
         "" if file.metric is None else f"{file.metric:.4f}",
-        "" if file.drop is None else f"{100 * file.drop:+.2f} pt{over}",
+        "" if file.lost is None else f"{file.lost}{over}",
     ]

@@ -13,9 +13,10 @@ import pytest
 from edgekit.agent.runtime import Model
 from edgekit.bench import BenchOptions
 from edgekit.bench.quick import latency_on
-from edgekit.device_evaluation import Data, evaluate_file
+from edgekit.device_evaluation import evaluate_file
 from edgekit.device_inference import infer
 from edgekit.errors import TransportError
+from edgekit.held_out import Data
 from edgekit.metrics import metric_of
 from edgekit.transport import connect
 from edgekit.tune.candidates import given_files

@@ -11,9 +11,10 @@ from edgekit.agent.runtime import Model
 from edgekit.artifact import CalibrationEntry
 from edgekit.cli import cli
 from edgekit.cli.failures import guarded
-from edgekit.device_evaluation import Data, evaluate_file, judge
+from edgekit.device_evaluation import evaluate_file, judge
 from edgekit.differences import Differences
 from edgekit.errors import AccuracyError, DataError, ProjectError
+from edgekit.held_out import Data
 from edgekit.metrics import metric_of
 from edgekit.transport import Connection
 from tests import kws

@@ -14,8 +14,8 @@ from edgekit.bench.quick import latency_on
 from edgekit.cli import cli
 from edgekit.cli.failures import guarded
 from edgekit.device import Device, DeviceTable, resolve_device
-from edgekit.device_evaluation import Data
 from edgekit.errors import AccuracyError, DeviceFaultError, MeasurementInvalidError, ModelError, ProjectError
+from edgekit.held_out import Data
 from edgekit.metrics import metric_of
 from edgekit.plots.figure import render
 from edgekit.plots.frontier import _draw, plot_frontier
@@ -89,13 +89,13 @@ def test_a_plot_of_it(report: TuneReport, tmp_path: Path) -> None:
 
 def test_none_keeps_the_budget(report: TuneReport) -> None:
     setups = tuple(
-        msgspec.structs.replace(item, candidate=msgspec.structs.replace(item.candidate, drop=0.05, keeps_budget=False))
+        msgspec.structs.replace(
+            item, candidate=msgspec.structs.replace(item.candidate, lost="5.00 points", keeps_budget=False)
+        )
         for item in report.setups
     )
     broken = msgspec.structs.replace(report, setups=setups, recommendation=None, max_drop="1pt")
-    with pytest.raises(
-        AccuracyError, match=r"No file keeps the budget of 1pt: float32 5\.00 pt, int8 5\.00 pt are lost"
-    ):
+    with pytest.raises(AccuracyError, match=r"No file keeps the budget of 1pt: float32 loses 5\.00 points, int8 loses"):
         require_sound(broken)
 
 

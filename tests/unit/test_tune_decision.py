@@ -19,6 +19,8 @@ SPREAD = (1.0, 1.01, 0.99, 1.005, 0.995)
 def setup(
     precision: str, ms: float, *, threads: int = 1, spread: tuple[float, ...] = SPREAD, size: int = 1000, **facts: Any
 ) -> Setup:
+    if "drop" in facts:
+        facts["lost"] = f"{100 * facts['drop']:.2f} points"
     rounds = tuple(ms * factor for factor in spread)
     middle = median(rounds)
     fields = {"p90": middle, "p95": middle, "p99": middle, "min": middle, "mean": middle}
@@ -47,7 +49,8 @@ def test_the_fastest_that_keeps_the_budget() -> None:
     )
     assert found.verdict == "faster"
     assert found.reason == (
-        "int8, 4 threads, xnnpack: 2.10x as fast as float32, 2 threads, xnnpack (interval 2.09 to 2.11), loses 0.20 pt."
+        "int8, 4 threads, xnnpack: 2.10x as fast as float32, 2 threads, xnnpack (interval 2.09 to 2.11), "
+        "loses 0.20 points."
     )
 
 
@@ -73,7 +76,7 @@ def test_what_breaks_the_budget_is_left_out_and_said() -> None:
         setup("int8", 2.0, metric=0.80, drop=0.11, keeps_budget=False),
     )
     assert (found.setup.candidate.name, found.verdict) == ("float32", "only-candidate")
-    assert "int8, 1 thread, xnnpack would be 2.00x as fast, but it loses 11.00 pt: over the budget." in found.reason
+    assert "int8, 1 thread, xnnpack would be 2.00x as fast, but it loses 11.00 points: over the budget." in found.reason
 
 
 def test_none_keeps_the_budget() -> None:
@@ -122,6 +125,15 @@ def test_better_than_the_reference_is_chance() -> None:
     )
     assert found.setup.candidate.name == "dynamic"
     assert found.reason.endswith("is the smaller file and loses nothing.")
+
+
+def test_of_errors_less_is_better() -> None:
+    found = decide(
+        setup("float32", 2.0, metric=0.5, higher_is_better=False),
+        setup("int8", 2.0, metric=0.6, higher_is_better=False, size=900),
+    )
+    assert found.setup.candidate.name == "float32"
+    assert found.reason.endswith("is more accurate (0.5000 against 0.6000).")
 
 
 def test_of_equals_the_smaller() -> None:
