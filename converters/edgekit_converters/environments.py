@@ -123,7 +123,7 @@ def prepare(tool: Tool, progress: Progress) -> Environment:
         with _locked(found.folder.with_name(f"{found.folder.name}.lock"), tool, progress):
             found = inspect_environment(tool)  # another process may have made it meanwhile
             if found.state != "ready":
-                _make(found, find_maker(tool.pythons, _needs(tool)), progress)
+                _make(found, maker_for(tool), progress)
     except OSError as err:
         raise SourceError(
             f"The environment of {tool.package} cannot be made in {found.folder.parent}: {err.strerror or err}.",
@@ -132,8 +132,9 @@ def prepare(tool: Tool, progress: Progress) -> Environment:
     return inspect_environment(tool)
 
 
-def _needs(tool: Tool) -> str:
-    return f"{tool.package} {tool.version}, which reads {tool.extra.upper()} models,"
+def maker_for(tool: Tool) -> Maker:
+    """What would make the tool's environment here; raises SourceError naming how to get a Python for it."""
+    return find_maker(tool.pythons, f"{tool.package} {tool.version}, which reads {tool.extra.upper()} models,")
 
 
 @contextlib.contextmanager

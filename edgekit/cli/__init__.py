@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "bench": ("bench", "Measure latency and memory on a device."),
     "tune": ("tune", "Find the fastest file, threads and delegate that keep the accuracy."),
     "target": ("target", "Target profiles: list, show."),
+    "doctor": ("doctor", "Show what this machine has of what edgekit needs; --install onnx."),
     "device": ("device", "Devices: list, add, remove, trust, rekey, setup, status."),
 }
 """Command -> (module of this package with a ``command`` in it, one line of help)."""
