@@ -12,7 +12,7 @@ from edgekit_converters.converter import Converted, Say
 from edgekit_converters.errors import ConversionError, SourceError
 from edgekit_converters.shapes import InputHint, OpenShape, static_shapes
 from edgekit_converters.sources import ModelSource
-from edgekit_converters.torch_program import IMAGE_RANK, TO_NHWC, flat_call, flat_module, sample_tensors
+from edgekit_converters.torch_program import IMAGE_RANK, TO_NHWC, flat_module, sample_tensors
 from edgekit_converters.torch_sources import (
     Loaded,
     first_line,
@@ -37,7 +37,7 @@ def load(source: ModelSource, *, hints: Mapping[str, InputHint]) -> Loaded:
 
 def convert(loaded: Loaded, *, batch: int, hints: Mapping[str, InputHint], say: Say) -> Converted:
     """Static shapes, the graph with pooling for means, litert-torch; raises SourceError or ConversionError."""
-    from edgekit_converters.torch_rewrites import pool_means
+    from edgekit_converters.torch_rewrites import fold_batch_norms, name_layers, pool_means
 
     say("starting litert-torch")
     litert_torch = import_litert()
@@ -46,11 +46,13 @@ def convert(loaded: Loaded, *, batch: int, hints: Mapping[str, InputHint], say: 
         {name: shape for name, (shape, _) in loaded.inputs.items()}, batch=batch, hints=hints
     )
     module = loaded.program.module(check_guards=False)  # guards are code in the file
+    fold_batch_norms(module)
     findings += pool_means(module)
     swapped = _images(loaded.inputs, loaded.layout), _images(loaded.outputs, loaded.layout)
     findings += _layout_findings(loaded, swapped[0])
     findings += _narrowed(loaded)
-    flat = flat_module(flat_call(loaded.program, module, loaded.interface), module, swapped)
+    name_layers(module)
+    flat = flat_module(module, loaded.interface, swapped)
     samples = [
         tensor.permute(TO_NHWC) if swap else tensor
         for tensor, swap in zip(sample_tensors(shapes, loaded.interface), swapped[0], strict=True)

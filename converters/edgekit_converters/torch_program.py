@@ -80,26 +80,40 @@ def flat_call(
 
 
 def flat_module(
-    call: "Callable[[Sequence[torch.Tensor]], list[torch.Tensor]]",
-    module: "torch.nn.Module",
-    transposed: tuple[Sequence[bool], Sequence[bool]],
-) -> "torch.nn.Module":
-    """A module of tensors in, tensors out; inputs and outputs marked in ``transposed`` become NHWC."""
+    module: "torch.fx.GraphModule", own: Interface, transposed: tuple[Sequence[bool], Sequence[bool]]
+) -> "torch.fx.GraphModule":
+    """The graph of an exported program's module with tensors in and tensors out.
+
+    Inputs and outputs marked in ``transposed`` become NHWC. The graph is ``module``'s own, changed: a module around
+    it would lose the names of the layers.
+    """
     import torch
 
-    class Flat(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.module = module
-            self.training = False  # an exported module refuses eval()
-
-        def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            inputs, outputs = transposed
-            taken = [t.permute(TO_NCHW) if swap else t for t, swap in zip(tensors, inputs, strict=True)]
-            given = call(taken)
-            return tuple(t.permute(TO_NHWC) if swap else t for t, swap in zip(given, outputs, strict=True))
-
-    return Flat()
+    graph = module.graph
+    permute = torch.ops.aten.permute.default
+    graph.set_codegen(torch.fx.graph.CodeGen())  # flat arguments instead of the source's structure
+    swaps = iter(transposed[0])
+    placeholders = [node for node in graph.nodes if node.op == "placeholder"]
+    for node, value, is_tensor in zip(placeholders, own.arguments, own.is_tensor, strict=True):
+        if not is_tensor:
+            node.replace_all_uses_with(value)
+            graph.erase_node(node)
+        elif next(swaps):
+            with graph.inserting_after(node):
+                swapped = graph.call_function(permute, (node, TO_NCHW))
+            node.replace_all_uses_with(swapped, delete_user_cb=lambda user, own=swapped: user is not own)
+    (output,) = graph.find_nodes(op="output")
+    given = [node for node in torch.utils._pytree.tree_leaves(output.args[0]) if _is_tensor(node)]  # noqa: SLF001
+    with graph.inserting_before(output):
+        output.args = (
+            tuple(
+                graph.call_function(permute, (node, TO_NHWC)) if swap else node
+                for node, swap in zip(given, transposed[1], strict=True)
+            ),
+        )
+    flat = torch.fx.GraphModule(module, graph)
+    flat.training = False  # an exported module refuses eval()
+    return flat
 
 
 def sample_tensors(shapes: Mapping[str, tuple[int, ...]], own: Interface) -> "list[torch.Tensor]":
@@ -107,6 +121,10 @@ def sample_tensors(shapes: Mapping[str, tuple[int, ...]], own: Interface) -> "li
     import torch
 
     return [torch.zeros(shape, dtype=getattr(torch, own.inputs[name][1])) for name, shape in shapes.items()]
+
+
+def _is_tensor(node: Any) -> bool:
+    return hasattr(getattr(node, "meta", {}).get("val"), "dtype")
 
 
 def _refuse_state(program: "ExportedProgram") -> None:
