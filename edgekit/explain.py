@@ -14,6 +14,7 @@ from edgekit.project import load_project
 from edgekit.reuse import convert_or_reuse
 from edgekit.steps import Progress, foreign_errors, open_data
 from edgekit.target import load_target
+from edgekit_converters.layer_names import short_name
 from edgekit_converters.types import Finding, FloatModel
 
 if TYPE_CHECKING:
@@ -92,7 +93,9 @@ def advice(errors: "Iterable[LayerError]") -> str:
         count += 1
     first = ranked[0]
     what = "rounding its weights" if first.weight_noise > first.activation_noise else "rounding or clipping its result"
-    names = ", ".join(error.name for error in ranked[: min(count, NAMED)]) + (", ..." if count > NAMED else "")
+    names = ", ".join(short_name(error.name) for error in ranked[: min(count, NAMED)]) + (
+        ", ..." if count > NAMED else ""
+    )
     said = (
         f"{count} of {len(ranked)} layers bring {together:.0%} of the noise: {names}. The first, {first.share:.0%}, by "
         f"{what}. "

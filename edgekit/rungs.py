@@ -130,17 +130,19 @@ def best_int8(trials: Sequence[Trial]) -> Trial | None:
 
 def make_rungs(
     options: Options,
+    corrected: Callable[[Sequence[Trial]], Sequence[Candidate]],
     rescued: Callable[[Sequence[Trial]], Sequence[Candidate]],
     *,
     floors_ms: Mapping[str, float],
 ) -> tuple[Rung, ...]:
-    """int8, int8 with rescued layers, then each whole precision; ``floors_ms``: rung -> measured latency of its first.
+    """int8, int8 corrected, int8 with rescued layers, then each whole precision.
 
-    ``rescued`` is asked only when int8 did not do: ranking the layers takes time.
+    ``corrected`` and ``rescued`` are asked only when plain int8 did not do: what they find out takes time.
+    ``floors_ms``: label of int8 and of each whole precision -> its measured latency.
     """
-    int8 = int8_candidates(options)
     rungs = [
-        Rung(name="int8", candidates=lambda _trials: int8, floor_ms=floors_ms.get("int8")),
+        Rung(name="int8", candidates=lambda _trials: int8_candidates(options)[:1], floor_ms=floors_ms.get("int8")),
+        Rung(name="int8 corrected", candidates=corrected, floor_ms=floors_ms.get("int8")),
         # A rescue only adds work to the int8 file.
         Rung(name="int8 with rescued layers", candidates=rescued, ordered=True, floor_ms=floors_ms.get("int8")),
     ]

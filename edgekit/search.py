@@ -6,18 +6,21 @@ part in the choice; what fails there counts as failed, and the climb goes on.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from edgekit.errors import AuditError, ModelError
-from edgekit.evaluate import ROUNDING, Evaluation, Scores, allowed_drop, compare, measure, runner
+from edgekit.evaluate import Evaluation, Scores, compare, measure, runner
 from edgekit.halves import Halves, split
 from edgekit.ladder import Candidate, Trial, climb
+from edgekit.metrics.budget import ROUNDING, allowed_drop
 from edgekit.metrics.intervals import LEVEL
 from edgekit.metrics.protocol import EvaluationSample, Metric
 from edgekit.rungs import Options, best_int8, int8_candidates, make_rungs, rescue_candidates, whole_candidates
 from edgekit.search_result import SearchResult, result_findings
+from edgekit_converters.errors import ConverterError
 from edgekit_converters.types import FloatModel, QuantizedModel
 
 if TYPE_CHECKING:
@@ -29,6 +32,9 @@ if TYPE_CHECKING:
 MARGIN = 0.1
 """Share of the budget that a candidate leaves on the half that chooses: one that spends it all there exceeds it on the
 other half every second time."""
+
+MOST_COMPARED = 64
+"""Calibration samples on which int8 files of the same speed are compared."""
 
 
 class Progress(Protocol):
@@ -77,7 +83,7 @@ def search(inputs: SearchInputs, *, progress: Progress, keep_best: bool = False)
     halves = split(inputs.samples())
     climber = _Search(inputs=inputs, halves=halves, progress=progress)
     floors = climber.floors_ms()
-    rungs = make_rungs(inputs.options, climber.rescued, floors_ms=floors)
+    rungs = make_rungs(inputs.options, climber.corrected, climber.rescued, floors_ms=floors)
     # What is kept over budget is confirmed too: one of the trials is for that.
     outcome = climb(rungs, climber.try_, climber.confirm, max_trials=inputs.max_trials - keep_best)
     chosen = outcome.chosen or _smallest_drop(outcome.trials)
@@ -99,6 +105,15 @@ def search(inputs: SearchInputs, *, progress: Progress, keep_best: bool = False)
         result, asked=inputs.options.scheme, stopped=outcome.reason == "stopped-at-bound", measured=bool(floors)
     )
     return replace(result, findings=(*halves.findings(), *found, *evaluation.findings))
+
+
+@contextmanager
+def converter_errors() -> Iterator[None]:
+    """Errors of the converters become ModelError."""
+    try:
+        yield
+    except ConverterError as err:
+        raise ModelError(err.message, hint=err.hint) from err
 
 
 def _smallest_drop(trials: Sequence[Trial]) -> Trial:
@@ -210,6 +225,33 @@ class _Search:
             found[candidate.label] = latency
         return found
 
+    def corrected(self, trials: Sequence[Trial]) -> Sequence[Candidate]:
+        """Of the other int8 files the one with the least noise on the calibration samples; none where none has less.
+
+        They are as fast as each other, and this costs no evaluation.
+        """
+        from edgekit_converters import comparison
+
+        first, *others = int8_candidates(self.inputs.options) or (None,)
+        if first is None or best_int8(trials) is None:
+            return ()
+        self.progress("compare range estimators and corrections")
+        with converter_errors():
+            reference = comparison.take_reference(
+                self.inputs.float_model, self.inputs.calibration(), most=MOST_COMPARED
+            )
+            base = comparison.compare(self.made(first).quantized.tflite, reference)
+            best: tuple[float, Candidate] | None = None
+            for candidate in others:
+                try:
+                    found = comparison.compare(self.made(candidate).quantized.tflite, reference)
+                except (AuditError, ModelError):
+                    continue  # another one can be made
+                gain, _ = comparison.gain(found, base)
+                if comparison.is_surely_better(found, base) and (best is None or gain > best[0]):
+                    best = gain, candidate
+        return () if best is None else (best[1],)
+
     def rescued(self, trials: Sequence[Trial]) -> Sequence[Candidate]:
         """int8 with more and more layers rescued, as far as that is faster than a whole precision above it."""
         best = best_int8(trials)
@@ -225,14 +267,11 @@ class _Search:
         return max(found, key=len, default=())
 
     def _rescue_rows(self, base: Candidate) -> list[tuple[Candidate, ...]]:
-        from edgekit_converters.errors import ConverterError
         from edgekit_converters.layer_errors import layer_errors
 
         file = self.made(base)
-        try:
+        with converter_errors():
             errors = layer_errors(file.float_model.tflite, file.quantized.tflite, self.inputs.calibration())
-        except ConverterError as err:
-            raise ModelError(err.message, hint=err.hint) from err
         return [rescue_candidates(self.inputs.options, base, errors, kind) for kind in self.inputs.options.rescues]
 
     def _faster_than(self, limit_ms: float, row: tuple[Candidate, ...]) -> tuple[Candidate, ...]:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgekit.errors import AccuracyError
-from edgekit.evaluate import Evaluation, describe_drop, unproven_budget
+from edgekit.evaluate import Evaluation
 from edgekit.ladder import Candidate, Trial
+from edgekit.metrics.budget import describe_drop, unproven_budget
 from edgekit_converters.types import Finding, QuantizedModel, Scheme
 
 NAMED = 8

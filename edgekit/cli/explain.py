@@ -123,7 +123,7 @@ def render(found: "Explanation", errors: "Sequence[LayerError]") -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from edgekit.plots.figure import shorten
+    from edgekit_converters.layer_names import short_name
 
     screen = output()
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -133,7 +133,7 @@ def render(found: "Explanation", errors: "Sequence[LayerError]") -> None:
         table.add_column(name, justify="right", no_wrap=True)
     for error in errors:
         table.add_row(
-            escape(shorten(error.name, WIDTH)),
+            escape(short_name(error.name, WIDTH)),
             error.op.lower(),
             error.dtype or "",
             decibels(error.weight_sqnr_db),

@@ -76,14 +76,6 @@ def render(draw: Callable[["Figure"], None], kind: str, *, width_in: float = 8.0
     return buffer.getvalue()
 
 
-def shorten(name: str, width: int = 38) -> str:
-    """A long layer name with its middle left out: both ends tell it from the others."""
-    if len(name) <= width:
-        return name
-    head = (width - 1) // 3
-    return f"{name[:head]}…{name[len(name) - (width - 1 - head) :]}"
-
-
 def _import_figure() -> Any:
     try:
         from matplotlib.figure import Figure

@@ -5,14 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgekit.plots.figure import BLUE, GREY, ORANGE, shorten, write_plot
+from edgekit.plots.figure import BLUE, GREY, ORANGE, write_plot
 from edgekit_converters.layer_errors import LayerError
+from edgekit_converters.layer_names import short_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MOST_LAYERS = 120
+MOST_LAYERS = 80
 """More are no longer read; then those with the largest share stand for all."""
 INCHES_A_LAYER = 0.19
 
@@ -39,7 +40,7 @@ def _draw(figure: "Figure", errors: Sequence[LayerError], title: str) -> None:
     left.barh(
         rows, by_results, left=by_weights, color=ORANGE, hatch="//", edgecolor="white", label="rounding its result"
     )
-    left.set_yticks(rows, [f"{shorten(error.name)}  {error.op.lower()}" for error in errors], fontsize=7)
+    left.set_yticks(rows, [f"{short_name(error.name)}  {error.op.lower()}" for error in errors], fontsize=7)
     left.invert_yaxis()
     left.set_xlabel("share of the noise at the outputs, %")
     left.legend(loc="lower right", fontsize=7)

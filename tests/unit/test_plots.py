@@ -1,14 +1,18 @@
 """Plots: deterministic files, clear refusals."""
 
+import math
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 import pytest
 
 from edgekit.errors import PlotError
-from edgekit.plots.figure import BLUE, render, shorten, write_plot
+from edgekit.plots.figure import BLUE, render, write_plot
+from edgekit.plots.layer_errors import plot_layer_errors
+from edgekit_converters.layer_errors import LayerError
+from edgekit_converters.layer_names import short_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -62,9 +66,34 @@ def test_missing_matplotlib_names_the_command(tmp_path: Path, monkeypatch: pytes
     assert caught.value.hint == "pip install 'edgekit[plot]'"
 
 
-def test_long_names_keep_both_ends() -> None:
+def test_layer_names_are_those_a_person_knows() -> None:
+    assert short_name("conv") == "conv"
+    fused = "StatefulPartitionedCall/net/relu/Relu;StatefulPartitionedCall/net/conv/Conv2D;6012"
+    assert short_name(fused) == "net/conv/Conv2D"
+    assert short_name("123") == "123"
     name = "mobilenet/block_13/expand/very/long/path/to/Conv2D"
-    assert len(shorten(name, 30)) == 30
-    assert shorten(name, 30).startswith("mobilenet")
-    assert shorten(name, 30).endswith("to/Conv2D")
-    assert shorten("conv") == "conv"
+    assert len(short_name(name, 30)) == 30
+    assert short_name(name, 30).startswith("mobilenet")
+    assert short_name(name, 30).endswith("to/Conv2D")
+
+
+def layer(name: str, **values: Any) -> LayerError:
+    known = {"op": "CONV_2D", "dtype": "int8", "inputs": (), "outputs": (name,), "weight_sqnr_db": 40.0}
+    known |= {"weight_noise": 1e-4, "activation_noise": 3e-4, "share": 0.1, "accumulated_sqnr_db": 30.0, **values}
+    return LayerError(name=name, **known)  # type: ignore[arg-type]
+
+
+def test_layer_errors_are_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgekit.plots.layer_errors.MOST_LAYERS", 4)
+    errors = [layer(f"net/conv_{n}/Conv2D", share=n / 1000) for n in range(5)]
+    errors.append(layer("out", accumulated_sqnr_db=math.inf, weight_noise=0.0, activation_noise=0.0, share=0.0))
+    plot_layer_errors(tmp_path / "a.svg", errors, title="net, int8")
+    shown = (tmp_path / "a.svg").read_text()
+    assert "net/conv_4/Conv2D" in shown
+    assert "net/conv_0/Conv2D" not in shown
+    assert "the 4 of 6 layers with the largest share" in shown
+
+
+def test_layers_without_any_error_are_drawn(tmp_path: Path) -> None:
+    plot_layer_errors(tmp_path / "a.png", [layer("x", weight_noise=0.0, activation_noise=0.0)], title="net")
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")

@@ -1,7 +1,7 @@
 """The search on real networks: an easy one, one with a planted layer, one that nothing can save."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -135,15 +135,26 @@ def test_a_network_that_nothing_saves_is_refused_with_the_table() -> None:
     error = refusal(result)
     assert isinstance(error, AccuracyError)
     assert error.exit_code == 3
-    assert "None of the 4 files" in error.message
+    assert "None of the 1 files" in error.message
     assert "samples that chose it" in error.message
-    assert [row["candidate"] for row in error.details["trials"]] == [
-        "int8",
-        "int8, best range estimator",
-        "int8, bias correction",
-        "int8, equalized, bias correction",
-    ]
+    assert [row["candidate"] for row in error.details["trials"]] == ["int8"]
     assert "--keep-best" in error.hint
+
+
+def test_of_the_corrections_only_the_best_is_a_trial_and_only_if_it_helps() -> None:
+    model = planted_network(hard=3, gain=3000.0)
+    make = Made(model)
+
+    def corrected(candidate: Candidate) -> CandidateFile:
+        if candidate.label != "int8, bias correction":
+            return make(candidate)
+        layers: dict[str, LayerPrecision] = {"dense3": "float32", "dense4": "float32"}  # what a correction may do
+        return make(replace(candidate, scheme=replace(candidate.scheme, layers=layers)))
+
+    result = run(inputs(model, corrected))
+    assert [trial.candidate.label for trial in result.trials] == ["int8", "int8, bias correction"]
+    assert result.kept
+    assert result.candidate.correct_bias
 
 
 def test_keep_best_is_measured_where_it_was_not_chosen_and_says_what_it_is() -> None:
@@ -210,7 +221,7 @@ def test_what_cannot_be_made_is_a_trial_that_failed() -> None:
 
 def test_the_bound_is_kept_and_said() -> None:
     model = planted_network(hard=3, gain=3000.0)
-    result = run(inputs(model, Made(model), max_trials=4))
+    result = run(inputs(model, Made(model), max_trials=3))
     assert result.candidate.label == "float32"
     assert "search-stopped" in findings(result)
 
