@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from edgekit_converters.comparison import Comparison, compare, gain, mean, take_reference
-from edgekit_converters.estimators import ESTIMATORS, Grid, estimate_ranges
+from edgekit_converters.comparison import SURE, Comparison, compare, gain, is_surely_better, take_reference
+from edgekit_converters.estimators import Grid, estimate_ranges
 from edgekit_converters.quantize import quantize
 from edgekit_converters.statistics import Samples, Statistics
 from edgekit_converters.types import Calibrator, Finding, FloatModel, Ranges, Scheme
@@ -13,10 +13,8 @@ MOST_SAMPLES = 128
 """On which a trial is measured."""
 PLAINEST: Calibrator = "min-max"
 """What is left only for a better one that is surely better."""
-TIE_DB = 0.05
-"""Less is no reason to leave it."""
-SURE = 2.0
-"""Standard errors that an improvement must exceed."""
+CANDIDATES: tuple[Calibrator, ...] = (PLAINEST, "moving-average", "percentile", "mse")
+"""What ``auto`` tries. Not entropy: it is the slowest, and was the best for no model of docs/calibration.md."""
 STABLE_DB = 1.0
 """What twice as many samples may change before the data count as too few."""
 
@@ -58,19 +56,18 @@ def choose_ranges(
     *,
     on_trial: Callable[[CalibratorTrial], None] | None = None,
 ) -> ChosenRanges:
-    """Quantize once with every estimator, run each file, and keep the best.
+    """Quantize once with every candidate, run each file, and keep the best.
 
     ``samples`` are those of ``statistics``, which needs histograms; the first 128 of them measure (fewer where they
-    would not fit in 64 MiB), the same that gave the ranges. An estimator replaces min-max only if the mean ratio of
-    the samples is better by 0.05 dB and by two standard errors (paired), and the ratio over all samples is not worse:
-    better for most, and no worse for the worst. Why so is in docs/calibration.md. Costs one quantization and 128
-    inferences for each of the five estimators. Raises QuantizationError.
+    would not fit in 64 MiB), the same that gave the ranges. An estimator replaces min-max only if it
+    ``is_surely_better``; why so is in docs/calibration.md. Costs one quantization and 128
+    inferences for each of the four. Raises QuantizationError.
     """
     reference = take_reference(model, samples(), most=MOST_SAMPLES)
     grid = grid_of(scheme)
     found: dict[Calibrator, Comparison] = {}
     trials = []
-    for calibrator in ESTIMATORS:
+    for calibrator in CANDIDATES:
         ranges = estimate_ranges(statistics, calibrator, grid=grid)
         found[calibrator] = compare(quantize(model, scheme=scheme, ranges=ranges).tflite, reference)
         trials.append(
@@ -78,7 +75,7 @@ def choose_ranges(
         )
         if on_trial is not None:
             on_trial(trials[-1])
-    better = [name for name in found if name != PLAINEST and _is_better(found[name], found[PLAINEST])]
+    better = [name for name in found if name != PLAINEST and is_surely_better(found[name], found[PLAINEST])]
     best = max(better, key=lambda name: found[name].mean_db, default=PLAINEST)
     return ChosenRanges(
         ranges=estimate_ranges(statistics, best, grid=grid),
@@ -119,8 +116,3 @@ def check_stability(
         fix="Give more samples, of every kind that the model will meet; a few hundred are usual.",
     )
     return (finding,)
-
-
-def _is_better(candidate: Comparison, base: Comparison) -> bool:
-    difference, error = gain(candidate, base)
-    return difference >= max(TIE_DB, SURE * error) and mean(candidate.sqnr_db) >= mean(base.sqnr_db)

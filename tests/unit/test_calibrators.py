@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgekit_converters.calibrators import CalibratorTrial, check_stability, choose_ranges, grid_of
+from edgekit_converters.calibrators import CANDIDATES, CalibratorTrial, check_stability, choose_ranges, grid_of
 from edgekit_converters.comparison import CLEAR_DB, Reference, compare, compare_outputs, gain, runner, take_reference
 from edgekit_converters.errors import QuantizationError
-from edgekit_converters.estimators import ESTIMATORS, estimate_ranges
+from edgekit_converters.estimators import estimate_ranges
 from edgekit_converters.quantize import quantize
 from edgekit_converters.statistics import Statistics, collect_statistics
 from edgekit_converters.types import FloatModel, IoDtype, Scheme
@@ -39,7 +39,7 @@ def test_ordinary_data_keep_min_max(sine: FloatModel) -> None:
     told: list[CalibratorTrial] = []
     statistics = statistics_of(sine, samples)
     chosen = choose_ranges(sine, INT8, statistics, lambda: samples, on_trial=told.append)
-    assert [trial.calibrator for trial in chosen.trials] == list(ESTIMATORS)
+    assert [trial.calibrator for trial in chosen.trials] == list(CANDIDATES)
     assert list(chosen.trials) == told
     assert chosen.samples == 100
     assert chosen.calibrator == "min-max"
