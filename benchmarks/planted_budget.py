@@ -24,10 +24,11 @@ from typing import Any, get_args
 
 from benchmarks.harness import Row, finish, parser, say
 from benchmarks.planted_cases import DATA, PLANTED, TARGETS, Data, Target
-from edgekit.evaluate import ROUNDING, Scores, allowed_drop, compare, measure, runner
+from edgekit.evaluate import Scores, compare, measure, runner
 from edgekit.halves import split
 from edgekit.ladder import Candidate
 from edgekit.metrics import metric_of
+from edgekit.metrics.budget import ROUNDING, allowed_drop
 from edgekit.rungs import Options, rescue_candidates, whole_candidates
 from edgekit.search import MARGIN, CandidateFile, SearchInputs, search
 from edgekit.steps import foreign_errors, silent
