@@ -1,5 +1,7 @@
 """Statistics of activations on a real float model."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -130,3 +132,30 @@ def test_a_model_that_the_runtime_refuses(cases: Path) -> None:
     with pytest.raises(ConversionError, match="does not load in the TFLite runtime") as caught:
         collect_statistics(broken, list, histograms=False)
     assert "report the model" in caught.value.hint
+
+
+FLAT = """
+import sys, resource, numpy as np
+from pathlib import Path
+from tests.unit.float_models import float_model
+from edgekit_converters.statistics import collect_statistics
+model = float_model(Path(sys.argv[1]))
+sample = np.random.default_rng(0)
+samples = lambda: ({"in0": sample.random((1, 32, 32, 3), np.float32)} for _ in range(int(sys.argv[2])))
+collect_statistics(model.tflite, samples, histograms=True)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_memory_of_both_passes_is_flat(cases: Path) -> None:
+    path = cases / "models/tflite_ref/ic_resnet8_float.tflite"
+    peaks = [
+        int(
+            subprocess.run(
+                [sys.executable, "-c", FLAT, str(path), str(count)],
+                capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2],
+            ).stdout
+        )
+        for count in (50, 1000)
+    ]  # fmt: skip
+    assert peaks[1] < 1.05 * peaks[0], f"KiB at 50 and 1000 samples: {peaks}"
