@@ -26,6 +26,7 @@ Spec = tuple[OpenShape, str]
 def read_onnx(path: Path) -> Any:
     """The checked ``ModelProto`` with its weights inside; raises SourceError with the cause and the way out."""
     import onnx
+    import onnx.inliner
     from google.protobuf.message import DecodeError
 
     if path.stat().st_size > MAX_BYTES:
@@ -85,7 +86,7 @@ def _refuse_unfit(model: Any, path: Path) -> None:
             f"at opset {OLDEST_OPSET}.",
             hint="Export the model again from its framework, with opset 13 or newer.",
         )
-    nodes = [node for graph in _graphs(model.graph) for node in graph.node]
+    nodes = [node for graph in _all_graphs(model) for node in graph.node]
     quantized = Counter(node.op_type for node in nodes if _is_quantized(node.op_type))
     if quantized:
         which = ", ".join(f"{count} {name}" for name, count in quantized.most_common())
@@ -109,9 +110,7 @@ def _is_quantized(op_type: str) -> bool:
 def _check_external_data(model: Any, path: Path) -> None:
     """Weights in other files: only below the model's own folder, only what is there."""
     folder, total = path.parent.resolve(), path.stat().st_size
-    tensors = [tensor for graph in _graphs(model.graph) for tensor in _tensors(graph)]
-    tensors += [tensor for function in model.functions for tensor in _tensors(function)]
-    for tensor in tensors:
+    for tensor in (tensor for graph in _all_graphs(model) for tensor in _tensors(graph)):
         if tensor.data_location != tensor.EXTERNAL:
             continue
         fields = {entry.key: entry.value for entry in tensor.external_data}
@@ -135,6 +134,12 @@ def _check_external_data(model: Any, path: Path) -> None:
         total += length
     if total > MAX_BYTES:
         raise _too_large(path, total)
+
+
+def _all_graphs(model: Any) -> Iterator[Any]:
+    """The main graph, the model's own functions, and the graphs inside them."""
+    for root in (model.graph, *model.functions):
+        yield from _graphs(root)
 
 
 def _graphs(graph: Any) -> Iterator[Any]:
