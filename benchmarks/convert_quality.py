@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -80,12 +80,14 @@ def commands(case: Case, float_model: Path, samples: Path, out: Path, *, quick: 
 
 def measure(name: str, case: Case, folder: Path, *, rounds: int, quick: bool) -> list[Result]:
     """Every cell of a source; raises ConverterError where it cannot be converted at all."""
-    np.savez(folder / "samples.npz", x=case.calibration)
     float_model = folder / "float.tflite"
     start = time.perf_counter()
     source = open_source(str(case.source), directory=Path(), weights=None, layout=None)
-    float_model.write_bytes(child.convert(source, log_folder=folder).tflite)
+    converted = child.convert(source, log_folder=folder)
     wall_s = time.perf_counter() - start
+    float_model.write_bytes(converted.tflite)
+    case = in_layout(case, converted.inputs[0].shape)
+    np.savez(folder / "samples.npz", x=case.calibration)
     expected = outputs(float_model, case.held_out).reshape(len(case.held_out), -1)
     size = float_model.stat().st_size
     first = Result(name="float32", accuracy=accuracy(expected, case), size_bytes=size, wall_s=wall_s)
@@ -112,12 +114,21 @@ def measure(name: str, case: Case, folder: Path, *, rounds: int, quick: bool) ->
     return [
         first,
         *(
-            Result(**asdict(quality[cell]) | {"wall_s": median(walls[cell]), "peak_bytes": max(peaks[cell])})
+            replace(quality[cell], wall_s=median(walls[cell]), peak_bytes=max(peaks[cell]))
             if walls[cell]
             else quality[cell]
             for cell in cells
         ),
     ]
+
+
+def in_layout(case: Case, shape: tuple[int, ...]) -> Case:
+    """The samples as the float model takes them: onnx2tf moves the channels to the end."""
+    if case.held_out.shape[1:] == shape[1:]:
+        return case
+    moved = (np.moveaxis(x, 1, -1) for x in (case.calibration, case.held_out))
+    calibration, held_out = (np.ascontiguousarray(x) for x in moved)
+    return replace(case, calibration=calibration, held_out=held_out)
 
 
 def judge(cell: str, file: Path, expected: np.ndarray[Any, Any], case: Case) -> Result:
