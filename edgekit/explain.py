@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-EQUALIZED = "cross-layer-equalization"
-"""The finding of an artifact whose float model was equalized before it was quantized."""
 MOST = 0.8
 """Share of the noise that the layers named in ``advice`` bring together."""
 NAMED = 3
@@ -77,8 +75,8 @@ def explain(
         progress("measure the layers", count)
 
     with foreign_errors():
-        reference = _equalized(float_model, artifact.manifest)
-        errors = layer_errors(reference.tflite, artifact.model.read_bytes(), samples, on_sample=on_sample)
+        file = artifact.model.read_bytes()
+        errors = layer_errors(_reference(float_model, file).tflite, file, samples, on_sample=on_sample)
     return Explanation(artifact=artifact, errors=errors, samples=done, advice=advice(errors), findings=findings)
 
 
@@ -171,9 +169,12 @@ def _real(artifact: Artifact, file: str, entry: TensorEntry) -> "Array":
     )
 
 
-def _equalized(float_model: FloatModel, manifest: Manifest) -> FloatModel:
-    if all(finding.name != EQUALIZED for finding in manifest.findings):
-        return float_model
+def _reference(float_model: FloatModel, file: bytes) -> FloatModel:
+    """The float model the file was quantized from: equalized, if that is what its weights are like."""
     from edgekit_converters.equalize import equalize
+    from edgekit_converters.quantized_tensors import read_quantized, weight_errors
 
-    return equalize(float_model)[0]
+    equalized, _ = equalize(float_model)
+    stored = read_quantized(file)
+    plain, scaled = (weight_errors(model.tflite, stored) for model in (float_model, equalized))
+    return equalized if sum(scaled.values()) > sum(plain.values()) else float_model

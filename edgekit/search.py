@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from edgekit.candidates import CandidateFile
 from edgekit.errors import AuditError, ModelError
 from edgekit.evaluate import Evaluation, Scores, compare, measure, runner
 from edgekit.halves import Halves, split
@@ -21,7 +22,7 @@ from edgekit.metrics.protocol import EvaluationSample, Metric
 from edgekit.rungs import Options, best_int8, int8_candidates, make_rungs, rescue_candidates, whole_candidates
 from edgekit.search_result import SearchResult, result_findings
 from edgekit_converters.errors import ConverterError
-from edgekit_converters.types import FloatModel, QuantizedModel
+from edgekit_converters.types import FloatModel
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,23 +45,13 @@ class Progress(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CandidateFile:
-    """A candidate, made."""
-
-    quantized: QuantizedModel
-    """Audited, as it would be written."""
-    float_model: FloatModel
-    """What it was quantized from: the source, equalized and corrected where the candidate says so."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class SearchInputs:
     """Everything a search needs."""
 
     float_model: FloatModel
     options: Options
     make: Callable[[Candidate], CandidateFile]
-    """Raises ModelError or AuditError for what cannot be made; the same candidate gives the same file."""
+    """Such as ``candidates.Maker``: raises ModelError or AuditError; the same candidate gives the same file."""
     samples: Callable[[], Iterable[EvaluationSample]]
     """The held-out samples, the same each time."""
     calibration: "Callable[[], Iterable[Arrays]]"
@@ -90,9 +81,11 @@ def search(inputs: SearchInputs, *, progress: Progress, keep_best: bool = False)
     if keep_best and chosen.candidate.label not in climber.confirmed:
         climber.confirm(chosen)
     evaluation = climber.evaluation(chosen.candidate)
+    file = climber.made(chosen.candidate)
     result = SearchResult(
         candidate=chosen.candidate,
-        quantized=climber.made(chosen.candidate).quantized,
+        quantized=file.quantized,
+        calibrator=file.calibrator,
         evaluation=evaluation,
         confirmed=chosen.candidate.label in climber.confirmed,
         kept=outcome.chosen is not None,

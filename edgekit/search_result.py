@@ -20,6 +20,8 @@ class SearchResult:
 
     candidate: Candidate
     quantized: QuantizedModel
+    calibrator: str | None
+    """The estimator of its ranges; None where it has none."""
     evaluation: Evaluation
     """On the half that had no part in the choice, its interval widened for every look at that half; on the half that
     chose where ``confirmed`` is False."""

@@ -9,17 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgekit.candidates import CandidateFile, Maker
 from edgekit.errors import AccuracyError, DataError, ModelError
 from edgekit.halves import split
 from edgekit.ladder import Candidate
 from edgekit.metrics import metric_of
 from edgekit.rungs import Options, rescues_of
-from edgekit.search import CandidateFile, SearchInputs, search
+from edgekit.search import SearchInputs, search
 from edgekit.search_result import SearchResult, refusal, trial_rows
 from edgekit.target import load_target
 from edgekit_converters.quantize import quantize
 from edgekit_converters.ranges import collect_ranges
 from edgekit_converters.recipes import layer_choices
+from edgekit_converters.statistics import collect_statistics
 from edgekit_converters.tensor_runner import TensorRunner
 from edgekit_converters.types import FloatModel, LayerPrecision, Precision, Scheme
 from tests.unit.float_networks import network_samples, planted_network
@@ -273,3 +275,45 @@ def test_halves_are_disjoint_stratified_and_keep_copies_together(labels: Sequenc
         sides = [len({sample.digest for sample in half if sample.label == label}) for half in (first, second)]
         assert abs(sides[0] - sides[1]) <= 1
     assert split(reversed(list(samples()))) == halves
+
+
+def maker(model: FloatModel) -> Maker:
+    def samples() -> list[dict[str, Any]]:
+        return network_samples(64)
+
+    return Maker(
+        float_model=model,
+        statistics=collect_statistics(model.tflite, samples, histograms=True),
+        samples=samples,
+    )
+
+
+def test_candidates_are_made_with_what_they_say() -> None:
+    model = planted_network(hard=3)
+    make = maker(model)
+    plain = Candidate(label="int8", scheme=Scheme(precision="int8", io="int8"), calibrator="min-max")
+    first = make(plain)
+    assert first.quantized.tflite == make(plain).quantized.tflite == maker(model)(plain).quantized.tflite
+    assert first.float_model == model
+    assert (first.calibrator, len(make.refined)) == ("min-max", 1)
+    corrected = make(replace(plain, correct_bias=True))
+    assert len(make.refined) == 1, "ranges are found once"
+    assert "bias-correction" in {finding.name for finding in corrected.quantized.findings}
+    equalized = make(replace(plain, equalize=True))
+    assert equalized.float_model != model
+    halved = make(Candidate(label="float16", scheme=Scheme(precision="float16")))
+    assert (halved.quantized.precision, halved.calibrator) == ("float16", None)
+
+
+def test_a_layer_that_does_not_exist_is_a_model_error() -> None:
+    model = planted_network(hard=None)
+    scheme = Scheme(precision="int8", io="int8", layers={"nothing": "float32"})
+    with pytest.raises(ModelError, match="nothing"):
+        maker(model)(Candidate(label="x", scheme=scheme, calibrator="min-max"))
+
+
+def test_a_search_with_everything_real() -> None:
+    model = planted_network(hard=3, gain=3000.0)
+    result = run(inputs(model, maker(model)))
+    assert result.kept
+    assert result.calibrator is not None
