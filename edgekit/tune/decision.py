@@ -203,8 +203,8 @@ def _why(chosen: Setup, eligible: Sequence[Setup], verdict: Verdict, gain: Speed
         return f"{rival.candidate.name} is not faster here (ratio {gain}): {chosen.label} {_keeps(chosen, rival)}."
     if gain == speed_up(chosen, rival):
         return (
-            f"{chosen.label} looks {gain.times:.2f}x as fast as {rival.label}, which is not proven (interval "
-            f"{_range(gain)}): use more --processes on a quiet machine."
+            f"{chosen.label} {_keeps(chosen, rival)} and looks {gain.times:.2f}x as fast as {rival.label}; that is not "
+            f"proven (interval {_range(gain)}): use more --processes on a quiet machine."
         )
     return (
         f"{chosen.label} {_keeps(chosen, rival)}; whether {rival.label} is faster cannot be said (ratio {gain}): "

@@ -14,13 +14,22 @@ from edgekit.bench.quick import latency_on
 from edgekit.cli import cli
 from edgekit.cli.failures import guarded
 from edgekit.device import Device, DeviceTable, resolve_device
-from edgekit.errors import AccuracyError, DeviceFaultError, MeasurementInvalidError, ModelError, ProjectError
+from edgekit.errors import (
+    AccuracyError,
+    DeviceFaultError,
+    MeasurementInvalidError,
+    ModelError,
+    ProjectError,
+)
 from edgekit.held_out import Data
 from edgekit.metrics import metric_of
+from edgekit.plan import BuildOptions
 from edgekit.plots.figure import render
 from edgekit.plots.frontier import _draw, plot_frontier
+from edgekit.project import Evaluation, Project
+from edgekit.target import load_target
 from edgekit.transport import Connection, connect
-from edgekit.tune.candidates import given_files
+from edgekit.tune.candidates import build_files, given_files
 from edgekit.tune.run import Budget, File, TuneReport, require_sound, tune
 from edgekit.tune.table import print_tuning
 from tests import kws
@@ -135,6 +144,23 @@ def test_files_of_the_same_precision_go_by_their_folders(artifacts: list[Artifac
     assert [file.name for file in given_files(paths)] == ["float32", "kws-int8", "other"]
     with pytest.raises(ModelError, match="Several of the files are called kws-int8"):
         given_files([artifacts[1].path, artifacts[1].path])
+
+
+def test_a_model_is_built_in_every_precision_that_can_be(
+    cases: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = BuildOptions(model=str(cases / "models" / "tflm" / "hello_world_float.tflite"))
+    project = Project(evaluation=Evaluation(data="not-read.npz", max_drop="1pt"))
+    files, findings = build_files(project, load_target("rpi4"), [], options)
+    assert {"float32", "float16", "dynamic"} <= {file.name for file in files}
+    assert all(file.path.is_file() for file in files)
+    missing = [finding.message for finding in findings if finding.name == "not-built"]
+    assert any(message.startswith("int8: int8 needs calibration data") for message in missing)
+    with pytest.raises(ProjectError, match="int8 needs calibration data"):
+        build_files(project, load_target("rpi4"), ["int8"], options)
+    with pytest.raises(ModelError, match=r"none\.tflite cannot be read"):
+        build_files(project, load_target("rpi4"), [], BuildOptions(model="none.tflite"))
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
