@@ -110,7 +110,7 @@ def _disagreements(differences: dict[str, float], structure: Structure) -> Itera
     dtypes = {tensor.name: tensor.dtype for tensor in structure.outputs}
     for name, difference in differences.items():
         kind, unit = ("float", "of the largest value") if dtypes.get(name) in REAL else ("quantized", "steps")
-        if difference > DISAGREEMENT[kind]:
+        if not difference <= DISAGREEMENT[kind]:  # so that a NaN is said, too
             yield Finding(
                 name="kernels-disagree",
                 severity="warning",

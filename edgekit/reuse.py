@@ -72,6 +72,7 @@ def _conversion_key(plan: BuildPlan) -> str:
         source.spec if source.path is None else sha256_source(source.path),
         sha256_file(source.weights) if source.weights and source.weights.is_file() else None,
         source.layout,
+        source.unroll,
         plan.batch,
         {name: asdict(hint) for name, hint in input_hints(plan, source).items()},
         # what the conversion was compared on stands in the manifest

@@ -66,7 +66,13 @@ def source_of(plan: BuildPlan) -> "ModelSource":
 
     source = plan.source
     with foreign_errors():
-        return open_source(source.spec, directory=source.directory, weights=source.weights, layout=source.layout)
+        return open_source(
+            source.spec,
+            directory=source.directory,
+            weights=source.weights,
+            layout=source.layout,
+            unroll=plan.precision in {"int8", "int16x8", "dynamic", "auto"},
+        )
 
 
 def convert(plan: BuildPlan, progress: Progress) -> FloatModel:
@@ -77,10 +83,13 @@ def convert(plan: BuildPlan, progress: Progress) -> FloatModel:
         AuditError: the .tflite does not compute what the source does (exit code 3).
     """
     from edgekit_converters import child
+    from edgekit_converters.environments import TOOLS, prepare
 
     source = source_of(plan)
-    progress("start the framework")
     with foreign_errors():
+        if source.format in TOOLS:
+            prepare(TOOLS[source.format], progress)
+        progress("start the framework")
         float_model = child.convert(
             source,
             batch=plan.batch,

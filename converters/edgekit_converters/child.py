@@ -127,6 +127,7 @@ def _request(
         "directory": str(source.directory.absolute()),
         "weights": str(source.weights.absolute()) if source.weights else None,
         "layout": source.layout,
+        "unroll": source.unroll,
     }
     return {
         "source": fields,

@@ -8,13 +8,14 @@ The route is a concrete function with a static batch that the converter freezes 
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from edgekit_converters.converter import Converted, Say
 from edgekit_converters.errors import ConversionError, SourceError
 from edgekit_converters.keras_file import first_line, load_error, refuse_code
+from edgekit_converters.keras_loops import find_loops, loop_findings, unrolled
 from edgekit_converters.shapes import InputHint, OpenShape, static_shapes
 from edgekit_converters.sources import ModelSource
 from edgekit_converters.types import Finding
@@ -35,6 +36,8 @@ class Loaded:
     fallback: tuple[str, Callable[[], Any]]
     """Name of the converter's slower route and what makes the converter."""
     tools: dict[str, str]
+    loops: list[Any] = field(default_factory=list)
+    """Recurrent layers that conversion writes out step by step."""
 
 
 def load(source: ModelSource, *, hints: Mapping[str, InputHint]) -> Loaded:  # noqa: ARG001 - the file says all
@@ -48,7 +51,9 @@ def load(source: ModelSource, *, hints: Mapping[str, InputHint]) -> Loaded:  # n
     if source.format != "saved-model":
         refuse_code(path, source.format)
     _import_tensorflow()
-    return _load_saved_model(path) if source.format == "saved-model" else _load_keras(path, source.format)
+    if source.format == "saved-model":
+        return _load_saved_model(path)
+    return _load_keras(path, source.format, unroll=source.unroll)
 
 
 def convert(loaded: Loaded, *, batch: int, hints: Mapping[str, InputHint], say: Say) -> Converted:
@@ -61,7 +66,9 @@ def convert(loaded: Loaded, *, batch: int, hints: Mapping[str, InputHint], say: 
     )
     specs = [tf.TensorSpec(shapes[name], loaded.inputs[name][1], name=f"input_{i}") for i, name in enumerate(shapes)]
     try:
-        function = tf.function(loaded.call, autograph=False).get_concrete_function(*specs)
+        with unrolled(loaded.loops) as loops:
+            function = tf.function(loaded.call, autograph=False).get_concrete_function(*specs)
+        findings.extend(loop_findings(loops))
         tflite = _converter(tf.lite.TFLiteConverter.from_concrete_functions([function])).convert()
     except Exception as err:  # noqa: BLE001 - whatever it is, the other route may do
         _raise_if_unsupported(err)
@@ -76,7 +83,7 @@ def convert(loaded: Loaded, *, batch: int, hints: Mapping[str, InputHint], say: 
 
 
 def run(loaded: Loaded, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """The model's own outputs, computed by TensorFlow op by op."""
+    """The model's own outputs, computed by TensorFlow op by op, with its loops as they were saved."""
     import tensorflow as tf
 
     outputs = loaded.call(*(tf.constant(inputs[name], dtype) for name, (_, dtype) in loaded.inputs.items()))
@@ -143,7 +150,7 @@ def _import_tensorflow() -> None:
     tf.get_logger().setLevel("ERROR")
 
 
-def _load_keras(path: Path, source_format: str) -> Loaded:
+def _load_keras(path: Path, source_format: str, *, unroll: bool) -> Loaded:
     import keras
     import tensorflow as tf
 
@@ -174,6 +181,7 @@ def _load_keras(path: Path, source_format: str) -> Loaded:
         call=lambda *tensors: flatten(model(keras.tree.pack_sequence_as(structure, list(tensors)), training=False)),
         fallback=("from_keras_model", lambda: tf.lite.TFLiteConverter.from_keras_model(model)),
         tools={"tensorflow": tf.__version__, "keras": keras.__version__},
+        loops=find_loops(model) if unroll else [],
     )
 
 

@@ -10,10 +10,12 @@ from functools import partial
 from typing import Any
 
 from edgekit_converters.bias_room import make_room
+from edgekit_converters.dead_outputs import quantize_dead_outputs
 from edgekit_converters.errors import QuantizationError
 from edgekit_converters.flatbuffer import add_signature, builtin_name, read, signature_specs, text, write
 from edgekit_converters.float16 import halve_weights
 from edgekit_converters.output_room import widen_outputs
+from edgekit_converters.islands import fill_islands
 from edgekit_converters.recipes import INT4_OPS, activation_bits, check_scheme, make_recipe
 from edgekit_converters.types import Finding, FloatModel, Precision, QuantizedModel, Ranges, Scheme
 
@@ -77,15 +79,16 @@ def _integer(model: FloatModel, scheme: Scheme, ranges: Ranges | None) -> tuple[
     """The quantized flatbuffer, parsed, with integer weights; ``dynamic`` computes with float activations."""
     findings: tuple[Finding, ...] = ()
     if scheme.precision == "dynamic":
-        data = _run_quantizer(model.tflite, scheme, None)
+        parsed = read(_run_quantizer(model.tflite, scheme, None), what="the quantized model")
     else:
         widened, findings = _widen(_require(ranges, scheme.precision), scheme)
         parsed = read(model.tflite, what="the float model")
         faint = widen_outputs(parsed, widened, activation_bits=partial(activation_bits, scheme))
         widened, findings = {**widened, **faint}, (*findings, *_faint_outputs(faint))
         make_room(parsed, widened, activation_bits=partial(activation_bits, scheme))
-        data = _run_quantizer(write(parsed), scheme, widened)
-    parsed = read(data, what="the quantized model")
+        parsed = read(_run_quantizer(write(parsed), scheme, widened), what="the quantized model")
+        quantize_dead_outputs(parsed)
+        fill_islands(parsed, scheme, widened)
     return parsed, (*findings, *_check_weights(parsed, scheme))
 
 
@@ -201,7 +204,8 @@ def _refuse_recurrent(model: FloatModel, precision: Precision) -> None:
         )
         raise QuantizationError(
             f"The model has a recurrent layer ({', '.join(found)}), which cannot be brought to {precision}: {why}.",
-            hint="Build it with --precision float16 (half the size) or float32.",
+            hint="Build from the .keras or .h5 file, whose recurrent layers are written out step by step, "
+            "or with --precision float16 (half the size) or float32.",
         )
 
 

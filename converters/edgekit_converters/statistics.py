@@ -276,12 +276,18 @@ def _signature_views(interpreter: Any) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _watched_tensors(interpreter: Any) -> dict[str, int]:
-    """Name -> index of what changes from sample to sample and is float: inputs and outputs of ops, no constants."""
+    """Name -> index of what changes from sample to sample and is float: inputs and outputs of ops, no constants.
+
+    An output that nobody reads (a gate of the first step of an unrolled LSTM) is left out: XNNPACK does not compute it.
+    """
     import numpy as np
 
+    operations = interpreter._get_ops_details()  # noqa: SLF001 - the runtime tells its ops nowhere else
     indices = {int(details["index"]) for details in interpreter.get_input_details()}
-    for operation in interpreter._get_ops_details():  # noqa: SLF001 - the runtime tells its ops nowhere else
-        indices.update(int(index) for index in operation["outputs"])
+    read = {int(details["index"]) for details in interpreter.get_output_details()}
+    read.update(int(index) for operation in operations for index in operation["inputs"])
+    for operation in operations:
+        indices.update(int(index) for index in operation["outputs"] if int(index) in read)
     details = {int(item["index"]): item for item in interpreter.get_tensor_details()}
     return {
         str(details[index]["name"]): index

@@ -32,6 +32,9 @@ def main(folder: Path) -> None:
     sequence = layers.Input((10, 5), name="sequence")
     keras.Model(sequence, layers.Dense(2)(layers.LSTM(16)(sequence))).save(folder / "lstm.keras")
     keras.Model(sequence, layers.Dense(2)(layers.GRU(16)(sequence))).save(folder / "gru.keras")
+    both = layers.Bidirectional(layers.GRU(4, return_sequences=True))(sequence)
+    keras.Model(sequence, layers.Dense(2)(layers.LSTM(8)(both))).save(folder / "loops.keras")
+
     open_length = layers.Input((None, 5), name="sequence")
     keras.Model(open_length, layers.Dense(2)(layers.LSTM(16)(open_length))).save(folder / "open.keras")
     keras.Sequential([layers.Dense(3)]).save(folder / "unbuilt.keras")

@@ -10,11 +10,13 @@ import pytest
 from edgekit_converters.calibration import open_dataset
 from edgekit_converters.child import convert, describe
 from edgekit_converters.errors import QuantizationError, SourceError
+from edgekit_converters.estimators import estimate_ranges
 from edgekit_converters.flatbuffer import read, signature_specs
 from edgekit_converters.quantize import quantize
 from edgekit_converters.ranges import collect_ranges
 from edgekit_converters.shapes import InputHint
 from edgekit_converters.sources import open_source
+from edgekit_converters.statistics import collect_statistics
 from edgekit_converters.structure import read_structure
 from edgekit_converters.types import FloatModel, Scheme
 from tests.convert.conftest import reference, run, run_bytes
@@ -162,6 +164,23 @@ def test_recurrent_layers(keras_models: Path, converted: Converted, name: str) -
     assert "float16" in read_structure(halved.tflite).dtype_counts
     with pytest.raises(QuantizationError, match=r"recurrent layer \(WHILE\), which cannot be brought to int8"):
         quantize(model, scheme=INT8, ranges=collect_ranges(model.tflite, one_by_one(inputs)))
+
+
+@pytest.mark.slow
+def test_loops_are_written_out_for_integers(keras_models: Path, tmp_path: Path) -> None:
+    model = convert(open_source(keras_models / "loops.keras", unroll=True), log_folder=tmp_path)
+    assert "WHILE" not in read_structure(model.tflite).builtin_counts
+    (finding,) = model.findings
+    assert finding.name == "unrolled"
+    assert finding.message.count("over 10 steps") == 3  # forward, backward, and the one that follows
+    assert model.fidelity is not None  # compared with the loops as they were saved
+    assert all(output.sqnr_db is None or output.sqnr_db > 100 for output in model.fidelity.outputs)
+    inputs = inputs_of(model, 30)
+    statistics = collect_statistics(model.tflite, lambda: one_by_one(inputs), histograms=False)
+    quantized = quantize(model, scheme=INT8, ranges=estimate_ranges(statistics, "min-max"))
+    assert set(read_structure(quantized.tflite).dtype_counts) == {"int8", "int32"}
+    wanted, got = run(model, inputs)[0], run(quantized, inputs)[0]  # under XNNPACK, which takes the SPLITs
+    assert 10 * np.log10(np.square(wanted).sum() / np.square(got - wanted).sum()) > 20
 
 
 @pytest.mark.parametrize(
