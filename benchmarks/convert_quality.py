@@ -86,7 +86,7 @@ def measure(name: str, case: Case, folder: Path, *, rounds: int, quick: bool) ->
     converted = child.convert(source, log_folder=folder)
     wall_s = time.perf_counter() - start
     float_model.write_bytes(converted.tflite)
-    case = in_layout(case, converted.inputs[0].shape)
+    case = in_layout(case, converted.inputs[0].permutation)
     np.savez(folder / "samples.npz", x=case.calibration)
     expected = outputs(float_model, case.held_out).reshape(len(case.held_out), -1)
     size = float_model.stat().st_size
@@ -122,12 +122,11 @@ def measure(name: str, case: Case, folder: Path, *, rounds: int, quick: bool) ->
     ]
 
 
-def in_layout(case: Case, shape: tuple[int, ...]) -> Case:
-    """The samples as the float model takes them: onnx2tf moves the channels to the end."""
-    if case.held_out.shape[1:] == shape[1:]:
+def in_layout(case: Case, permutation: tuple[int, ...] | None) -> Case:
+    """The samples as the float model takes them; ``permutation`` of the axes with the batch, None for none."""
+    if permutation is None:
         return case
-    moved = (np.moveaxis(x, 1, -1) for x in (case.calibration, case.held_out))
-    calibration, held_out = (np.ascontiguousarray(x) for x in moved)
+    calibration, held_out = (np.ascontiguousarray(x.transpose(permutation)) for x in (case.calibration, case.held_out))
     return replace(case, calibration=calibration, held_out=held_out)
 
 
