@@ -15,6 +15,9 @@ from edgekit_converters.types import Calibrator, Scheme
 MIN_TRIALS = 3
 """One for a guess, one for the safest candidate, one to confirm."""
 
+TIE = 0.03
+"""Latencies that differ by less are the same: the plainer file wins, not the noise."""
+
 Reason = Literal["kept", "stopped-at-bound", "nothing-keeps"]
 
 
@@ -99,10 +102,10 @@ def climb(
     stopped = False
     try:
         for rung in _by_speed(rungs):
-            if chosen is not None and not _may_be_faster(rung, chosen):
+            if chosen is not None and not _is_faster(rung.floor_ms, chosen.latency_ms):
                 continue
             found = climber.climb_rung(rung)
-            if found is not None and (chosen is None or _faster(found, chosen)):
+            if found is not None and (chosen is None or _is_faster(found.latency_ms, chosen.latency_ms)):
                 chosen = found
         if chosen is None:
             chosen = climber.confirm_within()
@@ -207,16 +210,15 @@ class _Climber:
 
 
 def _by_speed(rungs: Sequence[Rung]) -> Sequence[Rung]:
-    """Measured floors decide where every rung has one; else the order they were given in, which is the rule."""
-    floors = [rung.floor_ms for rung in rungs if rung.floor_ms is not None]
-    if len(floors) < len(rungs):
+    """Measured floors decide where every rung has one and they differ; else the order they were given in: the rule."""
+    if any(rung.floor_ms is None for rung in rungs):
         return rungs
-    return [rungs[number] for _, number in sorted(zip(floors, range(len(rungs)), strict=True))]
+    ordered: list[Rung] = []
+    for rung in rungs:
+        slower = (place for place, other in enumerate(ordered) if _is_faster(rung.floor_ms, other.floor_ms))
+        ordered.insert(next(slower, len(ordered)), rung)
+    return ordered
 
 
-def _may_be_faster(rung: Rung, chosen: Trial) -> bool:
-    return rung.floor_ms is not None and chosen.latency_ms is not None and rung.floor_ms < chosen.latency_ms
-
-
-def _faster(trial: Trial, chosen: Trial) -> bool:
-    return trial.latency_ms is not None and chosen.latency_ms is not None and trial.latency_ms < chosen.latency_ms
+def _is_faster(milliseconds: float | None, other: float | None) -> bool:
+    return milliseconds is not None and other is not None and milliseconds < (1 - TIE) * other

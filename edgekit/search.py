@@ -219,7 +219,7 @@ class _Search:
         return found
 
     def corrected(self, trials: Sequence[Trial]) -> Sequence[Candidate]:
-        """Of the other int8 files the one with the least noise on the calibration samples; none where none has less.
+        """The other int8 files with surely less noise on the calibration samples, the least first.
 
         They are as fast as each other, and this costs no evaluation.
         """
@@ -234,16 +234,15 @@ class _Search:
                 self.inputs.float_model, self.inputs.calibration(), most=MOST_COMPARED
             )
             base = comparison.compare(self.made(first).quantized.tflite, reference)
-            best: tuple[float, Candidate] | None = None
+            better: list[tuple[float, Candidate]] = []
             for candidate in others:
                 try:
                     found = comparison.compare(self.made(candidate).quantized.tflite, reference)
                 except (AuditError, ModelError):
                     continue  # another one can be made
-                gain, _ = comparison.gain(found, base)
-                if comparison.is_surely_better(found, base) and (best is None or gain > best[0]):
-                    best = gain, candidate
-        return () if best is None else (best[1],)
+                if comparison.is_surely_better(found, base):
+                    better.append((comparison.gain(found, base)[0], candidate))
+        return [candidate for _, candidate in sorted(better, key=lambda item: -item[0])]
 
     def rescued(self, trials: Sequence[Trial]) -> Sequence[Candidate]:
         """int8 with more and more layers rescued, as far as that is faster than a whole precision above it."""

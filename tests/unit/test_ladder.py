@@ -128,6 +128,12 @@ def test_a_float_file_that_is_measured_faster_comes_first() -> None:
     assert len(outcome.trials) == 1
 
 
+def test_latencies_that_differ_by_noise_leave_the_order_as_it_is() -> None:
+    rungs = [rung("int8", 1, floor_ms=2.0), rung("float", 1, floor_ms=1.98)]
+    outcome = run(rungs, lambda _name: True, latency={"int8 0": 2.0, "float 0": 1.98}.get)
+    assert label(outcome) == "int8 0"
+
+
 def test_the_last_trial_goes_to_the_safest() -> None:
     rungs = [rung("int8", 9), rung("float16", 1), rung("float32", 1)]
     outcome = run(rungs, lambda name: name == "float32 0", max_trials=6)

@@ -143,7 +143,7 @@ def test_a_network_that_nothing_saves_is_refused_with_the_table() -> None:
     assert "--keep-best" in error.hint
 
 
-def test_of_the_corrections_only_the_best_is_a_trial_and_only_if_it_helps() -> None:
+def test_a_correction_is_a_trial_only_if_it_helps() -> None:
     model = planted_network(hard=3, gain=3000.0)
     make = Made(model)
 
