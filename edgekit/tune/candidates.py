@@ -11,7 +11,7 @@ from edgekit.build import build
 from edgekit.errors import EdgekitError, ModelError
 from edgekit.plan import BuildOptions, plan
 from edgekit.project import Project
-from edgekit.steps import Progress, silent
+from edgekit.samples import Progress, silent
 from edgekit.target import PrecisionName, Target
 from edgekit.tune.run import File
 

@@ -6,6 +6,8 @@ from functools import partial
 from itertools import product
 from pathlib import Path
 
+from msgspec import to_builtins
+
 from edgekit.artifact import Artifact, FindingEntry
 from edgekit.bench.findings import NOISE_TOLERANCE, find, is_emulated
 from edgekit.bench.plan import BenchOptions, Configuration, Subject, read_subject
@@ -18,7 +20,7 @@ from edgekit.documents import Document
 from edgekit.errors import AccuracyError, DeviceFaultError, MeasurementInvalidError, ProjectError
 from edgekit.evaluate import Evaluation, check_budget, describe_drop
 from edgekit.held_out import Data
-from edgekit.steps import Progress, silent
+from edgekit.samples import Progress, silent
 from edgekit.transport import Connection
 from edgekit.tune.decision import Candidate, Recommendation, Setup, frontier, label_of, recommend
 
@@ -144,14 +146,14 @@ def require_sound(report: TuneReport, *, allow_invalid: bool = False) -> None:
         raise AccuracyError(
             f"No file keeps the budget of {report.max_drop}: {drops}.",
             hint="Try `edgekit build --precision auto`, other precisions, or a larger --max-drop.",
-            details={"report": report},
+            details={"report": to_builtins(report)},
         )
     errors = [finding for finding in report.findings if finding.severity == "error"]
     if errors and not allow_invalid:
         raise MeasurementInvalidError(
             "The measurement is invalid: " + " ".join(finding.message for finding in errors),
             hint=f"{errors[0].fix} --allow-invalid accepts the numbers as they are.",
-            details={"report": report},
+            details={"report": to_builtins(report)},
         )
 
 

@@ -106,6 +106,9 @@ def test_none_keeps_the_budget(report: TuneReport) -> None:
     broken = msgspec.structs.replace(report, setups=setups, recommendation=None, max_drop="1pt")
     with pytest.raises(AccuracyError, match=r"No file keeps the budget of 1pt: float32 loses 5\.00 points, int8 loses"):
         require_sound(broken)
+    with pytest.raises(AccuracyError) as caught:
+        require_sound(broken, allow_invalid=True)
+    assert json.loads(json.dumps(caught.value.details))["report"]["max_drop"] == "1pt"
 
 
 def test_an_invalid_measurement(report: TuneReport) -> None:
