@@ -31,7 +31,7 @@ from edgekit.metrics import metric_of
 from edgekit.metrics.budget import ROUNDING, allowed_drop
 from edgekit.rungs import Options, rescue_candidates, whole_candidates
 from edgekit.search import MARGIN, CandidateFile, SearchInputs, search
-from edgekit.steps import foreign_errors, silent
+from edgekit.samples import foreign_errors, silent
 from edgekit_converters.bias_correction import correct_biases
 from edgekit_converters.calibrators import choose_ranges, grid_of
 from edgekit_converters.equalize import equalize
@@ -240,6 +240,7 @@ def main() -> int:
             options = options_of(data, TARGETS[target])
             truths = find_truths(data, make, judge, options, known)
             verdicts.append(decide(case, make, judge, options, budget, truths))
+            say(f"    {verdicts[-1].row().measured}")
             details[case] = asdict(verdicts[-1])
         details[f"{name}, every candidate"] = [asdict(truth) for truth in known.values()]
     return finish([verdict.row() for verdict in verdicts], details, chosen.json)
