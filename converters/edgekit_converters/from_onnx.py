@@ -5,6 +5,7 @@ onnx2tf writes the flatbuffer itself, without TensorFlow, and turns what feeds a
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from edgekit_converters.converter import Converted, Permutation, Say
@@ -44,6 +45,8 @@ class Loaded:
     """``onnxruntime.InferenceSession`` of it, on the CPU."""
     keep_layout: bool
     """``--layout nchw``: inputs stay as they are."""
+    files: tuple[str, ...]
+    """The model's files, relative to the project's folder, where its weights lie beside it; else none."""
 
 
 def load(source: ModelSource, *, hints: Mapping[str, InputHint]) -> Loaded:  # noqa: ARG001 - the file says all
@@ -57,7 +60,7 @@ def load(source: ModelSource, *, hints: Mapping[str, InputHint]) -> Loaded:  # n
             f"ONNX models need the packages onnx and onnxruntime: {err}.",
             hint='Install them with: pip install "edgekit[onnx]".',
         ) from err
-    model = read_onnx(path)
+    model, weights = read_onnx(path)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     try:
@@ -78,6 +81,7 @@ def load(source: ModelSource, *, hints: Mapping[str, InputHint]) -> Loaded:  # n
         model=model,
         session=session,
         keep_layout=source.layout == "nchw",
+        files=tuple(str(Path(source.spec).with_name(name)) for name in (path.name, *weights)) if weights else (),
     )
 
 

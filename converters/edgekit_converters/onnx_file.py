@@ -23,10 +23,14 @@ _INTEGER_PREFIXES = ("QLinear", "MatMulInteger", "QGemm", "QAttention")
 Spec = tuple[OpenShape, str]
 
 
-def read_onnx(path: Path) -> Any:
-    """The checked ``ModelProto`` with its weights inside; raises SourceError with the cause and the way out."""
+def read_onnx(path: Path) -> tuple[Any, tuple[str, ...]]:
+    """The checked ``ModelProto`` with its weights inside, and the names of the files beside it that they came from.
+
+    Raises SourceError with the cause and the way out.
+    """
     import onnx
     import onnx.inliner
+    import onnx.shape_inference
     from google.protobuf.message import DecodeError
 
     if path.stat().st_size > MAX_BYTES:
@@ -38,15 +42,17 @@ def read_onnx(path: Path) -> Any:
     if not model.graph.node:
         raise _damaged(path, "it holds no graph")
     _refuse_unfit(model, path)
-    _check_external_data(model, path)
+    files = _check_external_data(model, path)
     try:
         onnx.load_external_data_for_model(model, str(path.parent))
         if model.functions:  # torch.onnx.export(dynamo=True) writes them; a converter knows only operators
             model = onnx.inliner.inline_local_functions(model)
+        if not all(value.type.tensor_type.HasField("shape") for value in model.graph.output):
+            model = onnx.shape_inference.infer_shapes(model)  # some exporters leave it out
         onnx.checker.check_model(model)
     except (onnx.checker.ValidationError, ValueError, RuntimeError) as err:
         raise _damaged(path, str(err).split("\n", 1)[0]) from err
-    return model
+    return model, files
 
 
 def io_specs(values: Any, path: Path) -> dict[str, Spec]:
@@ -107,9 +113,9 @@ def _is_quantized(op_type: str) -> bool:
     return op_type in _INTEGER_OPS or op_type.startswith(_INTEGER_PREFIXES)
 
 
-def _check_external_data(model: Any, path: Path) -> None:
-    """Weights in other files: only below the model's own folder, only what is there."""
-    folder, total = path.parent.resolve(), path.stat().st_size
+def _check_external_data(model: Any, path: Path) -> tuple[str, ...]:
+    """Weights in other files: only below the model's own folder, only what is there; the files' names."""
+    folder, total, files = path.parent.resolve(), path.stat().st_size, set()
     for tensor in (tensor for graph in _all_graphs(model) for tensor in _tensors(graph)):
         if tensor.data_location != tensor.EXTERNAL:
             continue
@@ -132,8 +138,10 @@ def _check_external_data(model: Any, path: Path) -> None:
         if min(offset, length) < 0 or offset + length > size:
             raise _damaged(path, f"{tensor.name!r} lies beyond the end of {location}")
         total += length
+        files.add(location)
     if total > MAX_BYTES:
         raise _too_large(path, total)
+    return tuple(sorted(files))
 
 
 def _all_graphs(model: Any) -> Iterator[Any]:

@@ -73,7 +73,7 @@ def _serve(request: dict[str, Any], events: TextIO) -> dict[str, Any]:
             "route": converted.route,
             "tools": loaded.tools,
             "findings": [dataclasses.asdict(finding) for finding in converted.findings],
-            "files": _files_below(source.directory) if source.path is None else [],
+            "files": _files_below(source.directory) if source.path is None else list(getattr(loaded, "files", ())),
         },
     )
     answer = sys.stdin.readline()

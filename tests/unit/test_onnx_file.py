@@ -37,13 +37,14 @@ def written(model: Any, folder: Path) -> Path:
 
 def test_a_model_is_read_with_its_specs(tmp_path: Path) -> None:
     path = written(model_of([helper.make_node("Relu", ["x"], ["y"])]), tmp_path)
-    model = read_onnx(path)
+    model, files = read_onnx(path)
+    assert files == ()
     assert io_specs(graph_inputs(model), path) == {"x": ((None, 3, 4), "float32")}
     assert io_specs(model.graph.output, path) == {"y": ((None, 3, 4), "float32")}
 
 
 def test_weights_listed_as_inputs_are_none(cases: Path) -> None:
-    model = read_onnx(cases / "models/onnx/ultraface_slim-320.onnx")
+    model, _ = read_onnx(cases / "models/onnx/ultraface_slim-320.onnx")
     assert [value.name for value in graph_inputs(model)] == ["input"]
 
 
@@ -88,7 +89,7 @@ def test_functions_of_the_model_are_inlined(tmp_path: Path) -> None:
     )
     model = model_of([helper.make_node("twice", ["x"], ["y"], domain="mine")], domains=("mine",))
     model.functions.append(body)
-    read = read_onnx(written(model, tmp_path))
+    read, _ = read_onnx(written(model, tmp_path))
     assert [node.op_type for node in read.graph.node] == ["Add"]
     assert not read.functions
     model.functions[0].node[0].op_type = "QLinearAdd"
@@ -109,7 +110,8 @@ def external(location: str, **fields: int) -> Any:
 
 def test_weights_beside_the_model_are_read(tmp_path: Path) -> None:
     (tmp_path / "weights.bin").write_bytes(np.full(12, 7, np.float32).tobytes())
-    model = read_onnx(written(external("weights.bin", offset=0, length=48), tmp_path))
+    model, files = read_onnx(written(external("weights.bin", offset=0, length=48), tmp_path))
+    assert files == ("weights.bin",)
     (weight,) = model.graph.initializer
     np.testing.assert_array_equal(numpy_helper.to_array(weight), np.full((3, 4), 7))
 
