@@ -147,7 +147,7 @@ def compare(source: Scores, model: Scores, *, level: float = LEVEL) -> Evaluatio
         changed=_changed(source, model),
         heads=heads,
         agreement=metric.agreement(source.records, model.records),
-        findings=(*_collapsed(heads if metric.aligned else ()), *_few(samples, proof.method)),
+        findings=(*_collapsed(heads if metric.aligned else (), values[0]), *_few(samples, proof.method)),
     )
 
 
@@ -233,20 +233,26 @@ def _by_change(change: ChangedSample) -> tuple[bool, float, int]:
     return change.source_prediction == change.model_prediction, -abs(change.source - change.model), change.index
 
 
-def _collapsed(heads: Sequence[HeadChange]) -> tuple[Finding, ...]:
-    return tuple(
-        Finding(
-            name="output-collapsed",
-            severity="warning",
-            message=(
-                f"Output {head.name!r} is {head.sqnr_db:.1f} dB above its quantization noise (largest error "
-                f"{head.max_error:.4g}), whatever the metric says: little of what the source computes is left in it."
-            ),
-            fix="Use --precision float16 or int16x8, or keep the layers before this output in float.",
-        )
-        for head in heads
-        if head.sqnr_db is not None and head.sqnr_db < COLLAPSED_DB
-    )
+def _collapsed(heads: Sequence[HeadChange], source: float) -> tuple[Finding, ...]:
+    """Outputs that are mostly noise, or that alone cost half of the metric."""
+    found = []
+    for head in heads:
+        why = []
+        if head.sqnr_db is not None and head.sqnr_db < COLLAPSED_DB:
+            why.append(f"its quantization noise is only {head.sqnr_db:.1f} dB below its signal")
+        if head.drop is not None and head.drop > abs(source) / 2:
+            why.append(f"it alone takes the metric from {source:.4g} to {source - head.drop:.4g}")
+        if why:
+            found.append(
+                Finding(
+                    name="output-collapsed",
+                    severity="warning",
+                    message=f"Output {head.name!r} has collapsed, whatever the metric says: {' and '.join(why)} "
+                    f"(largest error {head.max_error:.4g}).",
+                    fix="Use --precision float16 or int16x8, or keep the layers before this output in float.",
+                )
+            )
+    return tuple(found)
 
 
 def _few(samples: int, method: str) -> tuple[Finding, ...]:

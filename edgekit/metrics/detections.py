@@ -36,7 +36,7 @@ def decode(
     corners = np.clip(corners, 0, np.tile(np.array(objects.size, np.float32), 2))
     found = np.column_stack([corners, scores[keep], classes[keep]]).astype(np.float32)
     if table.classes is None:
-        found = found[suppress(found, table.nms_iou)]
+        found = found[suppress(found, table.nms_iou, table.max_detections)]
     found = found[: table.max_detections]
     categories = np.array(table.categories or tuple(objects.names))
     if found.size and not 0 <= found[:, 5].min() <= found[:, 5].max() < len(categories):
@@ -48,16 +48,18 @@ def decode(
     return found
 
 
-def suppress(found: "Array", overlap: float) -> list[int]:
-    """Greedy non-maximum suppression within each class: rows to keep, of rows sorted by falling score."""
+def suppress(found: "Array", overlap: float, limit: int) -> list[int]:
+    """Greedy non-maximum suppression within each class, of rows sorted by falling score: the first ``limit`` kept."""
     import numpy as np
 
     kept: list[int] = []
     alive = np.ones(len(found), bool)
-    for row in range(len(found)):
-        if alive[row]:
-            kept.append(row)
-            alive &= (found[:, 5] != found[row, 5]) | (box_iou(found[row : row + 1], found)[0] <= overlap)
+    while alive.any() and len(kept) < limit:
+        row = int(alive.argmax())
+        kept.append(row)
+        rivals = np.flatnonzero(alive & (found[:, 5] == found[row, 5]))
+        alive[rivals] = box_iou(found[row : row + 1], found[rivals])[0] <= overlap
+        alive[row] = False  # an empty box does not overlap itself
     return kept
 
 
@@ -65,11 +67,12 @@ def box_iou(first: "Array", second: "Array") -> "Array":
     """Intersection over union of boxes whose first four columns are corners: (n, m), 0 for empty boxes."""
     import numpy as np
 
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum(first[:, None, 2:4], second[None, :, 2:4])
-    shared = np.prod(np.clip(high - low, 0, None), axis=2)
-    areas = [np.prod(boxes[:, 2:4] - boxes[:, :2], axis=1) for boxes in (first, second)]
-    union = areas[0][:, None] + areas[1][None, :] - shared
+    left, top, right, bottom = (column[:, None] for column in first.T[:4])
+    others = second.T
+    width = np.minimum(right, others[2]) - np.maximum(left, others[0])
+    height = np.minimum(bottom, others[3]) - np.maximum(top, others[1])
+    shared = np.maximum(width, 0) * np.maximum(height, 0)
+    union = (right - left) * (bottom - top) + (others[2] - others[0]) * (others[3] - others[1]) - shared
     iou: Array = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
     return iou
 

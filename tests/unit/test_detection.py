@@ -290,6 +290,7 @@ def test_a_real_detector_whose_boxes_collapse(cases: Path) -> None:
     assert (heads["boxes"].drop, heads["scores"].drop) == (1, 0)
     assert (heads["scores"].sqnr_db, heads["scores"].max_error) == (None, 0)
     assert [finding.name for finding in moved.findings] == ["output-collapsed", "evaluation-few-samples"]
+    assert "it alone takes the metric from 1 to 0" in moved.findings[0].message
     assert moved.agreement["found_again"] == 0
     steps = compare(source, replay(lambda found: {**found, "boxes": np.round(found["boxes"] * 255) / 255}))
     assert steps.drop == 0
