@@ -22,6 +22,7 @@ BENCHMARKS = {
     "convert-quality": "benchmarks.convert_quality",
     "planted-budget": "benchmarks.planted_budget",
     "build-speed": "benchmarks.build_speed",
+    "calibrators": "benchmarks.calibrators",
     "calibration-memory": "benchmarks.calibration_memory",
     "agent-overhead": "benchmarks.agent_overhead",
     "litert-benchmark": "benchmarks.against_litert_benchmark",
