@@ -30,8 +30,8 @@ from edgekit.ladder import Candidate
 from edgekit.metrics import metric_of
 from edgekit.metrics.budget import ROUNDING, allowed_drop
 from edgekit.rungs import Options, rescue_candidates, whole_candidates
-from edgekit.search import MARGIN, CandidateFile, SearchInputs, search
 from edgekit.samples import foreign_errors, silent
+from edgekit.search import MARGIN, CandidateFile, SearchInputs, search
 from edgekit_converters.bias_correction import correct_biases
 from edgekit_converters.calibrators import choose_ranges, grid_of
 from edgekit_converters.equalize import equalize
