@@ -8,10 +8,7 @@ from edgekit.errors import AccuracyError
 from edgekit.evaluate import Evaluation
 from edgekit.ladder import Candidate, Trial
 from edgekit.metrics.budget import describe_drop, unproven_budget
-from edgekit_converters.types import Finding, QuantizedModel, Scheme
-
-NAMED = 8
-"""Layers that a finding names."""
+from edgekit_converters.types import Calibrator, Finding, QuantizedModel, Scheme
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +17,7 @@ class SearchResult:
 
     candidate: Candidate
     quantized: QuantizedModel
-    calibrator: str | None
+    calibrator: Calibrator | None
     """The estimator of its ranges; None where it has none."""
     evaluation: Evaluation
     """On the half that had no part in the choice, its interval widened for every look at that half; on the half that
@@ -83,14 +80,6 @@ def result_findings(result: SearchResult, *, asked: Scheme, stopped: bool, measu
         fix="Nothing to do." if measured else "Give --device NAME; what is fastest differs between devices.",
     )
     scheme = result.candidate.scheme
-    if scheme.layers:
-        names = ", ".join(list(scheme.layers)[:NAMED]) + (", ..." if len(scheme.layers) > NAMED else "")
-        yield Finding(
-            name="layers-rescued",
-            severity="info",
-            message=f"{len(scheme.layers)} layers are {' and '.join(sorted(set(scheme.layers.values())))}: {names}.",
-            fix="`edgekit explain` shows where the precision goes.",
-        )
     if scheme.io != asked.io:
         yield Finding(
             name="io-changed",
