@@ -273,7 +273,7 @@ def test_the_interval_of_the_mse_holds_the_true_drop(monkeypatch: pytest.MonkeyP
 
 
 def test_the_manifest_and_the_screen_say_it() -> None:
-    from edgekit.cli.build import describe_accuracy, describe_losses
+    from edgekit.cli.artifact_text import describe_accuracy, describe_losses
     from edgekit.documents import parse_json, write_json
     from edgekit.errors import ArtifactError
     from edgekit.manifest import evaluation_entry
@@ -299,7 +299,7 @@ def test_the_manifest_and_the_screen_say_it() -> None:
 
 
 def test_an_interval_that_no_sample_gives_is_said() -> None:
-    from edgekit.cli.build import describe_accuracy
+    from edgekit.cli.artifact_text import describe_accuracy
     from edgekit.evaluate import unproven_budget
     from edgekit.manifest import evaluation_entry
 
@@ -307,3 +307,26 @@ def test_an_interval_that_no_sample_gives_is_said() -> None:
     assert "no 95 % interval: too few samples" in describe_accuracy(evaluation_entry(found, "0" * 64, None))
     (finding,) = unproven_budget(found, "1pt")
     assert "interval is unknown" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ('metric = "mapp"', "There is no metric 'mapp'"),
+        ('metric = "mse"\nmax_drop = "1pt"', "1pt means nothing for mse"),
+        ('metric = "no_such_module_here:f"', "cannot be imported"),
+    ],
+)
+def test_a_plan_refuses_a_metric_before_anything_is_converted(tmp_path: Path, table: str, message: str) -> None:
+    from edgekit.plan import BuildOptions, plan
+    from edgekit.project import load_project
+    from edgekit.target import load_target
+
+    text = f'[model]\npath = "m.h5"\n[calibration]\ndata = "a.npz"\n[evaluation]\ndata = "b.npz"\n{table}\n'
+    (tmp_path / "edgekit.toml").write_text(text + "[detection]\nbackground = 0\n")
+    with pytest.raises(ProjectError, match=message):
+        plan(load_project(tmp_path), load_target("rpi4"), BuildOptions(), tmp_path)
+    planned = plan(load_project(tmp_path), load_target("rpi4"), BuildOptions(metric="map", max_drop="1%"), tmp_path)
+    assert planned.metric == "map"
+    assert planned.detection is not None
+    assert planned.detection.background == 0
