@@ -19,6 +19,8 @@ from edgekit_converters.types import FloatModel, LayerPrecision, Precision
 
 Array = np.ndarray[Any, Any]
 BISECTIONS, TIES = 30, 300
+HOT = 600.0
+"""A hot pixel, where the others are 0..1: with min-max a step is more than a whole picture."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +62,7 @@ TARGETS = {
     "no float32": Target(precisions=("int8", "float16"), rescues=()),
 }
 PLANTED = {
-    "plain": (("any", "1pt"), ("any", "0pt"), ("int8 only", "1pt")),
+    "plain": (("any", "1pt"), ("int8 only", "1pt")),
     "flash": (("any", "1pt"), ("int8 only", "1pt")),
     "hard": (
         ("any", "1pt"),
@@ -72,7 +74,7 @@ PLANTED = {
     ),
     "ties": (("any", "1pt"), ("no float32", "1pt")),
 }
-"""Data -> (target, budget): 13 cases."""
+"""Data -> (target, budget): 12 cases."""
 
 
 def plain(folder: Path) -> Data:
@@ -89,7 +91,7 @@ def flash(folder: Path) -> Data:
     generator = np.random.default_rng(2)
     for number in (3, 11, 19):
         row, column = generator.integers(4, 24, 2)
-        calibration[number, row, column] = 60
+        calibration[number, row, column] = HOT
     return Data(model=data.model, calibration=calibration, held_out=data.held_out)
 
 
