@@ -32,7 +32,7 @@ from edgekit.metrics import metric_of
 from edgekit.metrics.budget import ROUNDING, allowed_drop
 from edgekit.rungs import Options, rescue_candidates, whole_candidates
 from edgekit.samples import foreign_errors, silent
-from edgekit.search import MARGIN, SearchInputs, search
+from edgekit.search import SearchInputs, search
 from edgekit_converters.bias_correction import correct_biases
 from edgekit_converters.calibrators import choose_ranges, grid_of
 from edgekit_converters.equalize import equalize
@@ -46,7 +46,7 @@ from edgekit_converters.types import Calibrator, FloatModel, Ranges, Scheme
 SHARE = 1 / 3
 MAX_TRIALS = 24
 SURE = 0.5
-"""Share of the budget below which a loss on both halves is no luck: among 100 candidates some are lucky on 500 samples."""
+"""Share of the budget below which a loss on both halves is no luck: among 100 candidates some are lucky."""
 METRIC = metric_of("top1")
 CORRECTIONS = ((False, False), (False, True), (True, False), (True, True))
 """(equalized, biases corrected)."""
