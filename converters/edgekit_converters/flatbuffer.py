@@ -4,7 +4,7 @@ Files are untrusted: ``read`` lets the runtime's C++ verifier check every offset
 """
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from edgekit_converters.errors import ConversionError, SourceError
@@ -23,6 +23,7 @@ def read(data: bytes, *, what: str = "the model") -> Any:
     try:
         model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(data, 0))
         _take_in_appended_buffers(model, data)
+        _mend_buffers(model, schema.BufferT)
         text(model.subgraphs[0].tensors[0].name)
     except (struct.error, IndexError, TypeError, ValueError, AttributeError, OverflowError, MemoryError) as err:
         raise damaged(what, f"{type(err).__name__}: {err}") from err
@@ -63,9 +64,7 @@ def shorten_names(model: Any) -> None:
     The converter joins the names of all fused ops, with call prefixes and running numbers: 12 of the 105 kB of a
     keyword spotter. ai-edge-quantizer knows tensors by name, so names are unique over all subgraphs.
     """
-    own = _signature_names(model)
-    reserved = {**own["outputs"], **own["inputs"]}
-    taken = set(reserved.values())
+    reserved, taken = _interface_names(model)
     for position, graph in enumerate(model.subgraphs):
         for index, tensor in enumerate(graph.tensors):
             if position == 0 and index in reserved:
@@ -149,6 +148,17 @@ def _take_in_appended_buffers(model: Any, data: bytes) -> None:
             buffer.offset = buffer.size = 0
 
 
+def _mend_buffers(model: Any, empty: Callable[[], Any]) -> None:
+    """A tensor whose buffer is not there holds no data: so the runtime reads it, and some writers leave it out."""
+    model.buffers = model.buffers or [empty()]
+    for graph in model.subgraphs:
+        for tensor in graph.tensors:
+            if tensor.buffer >= len(model.buffers):
+                tensor.buffer = 0
+    if model.metadata is not None:
+        model.metadata = [entry for entry in model.metadata if entry.buffer < len(model.buffers)]
+
+
 def _drop_unused_buffers(model: Any) -> None:
     """Buffer 0 is the empty one, as the schema wants; the others follow in their order."""
     holders = [tensor for graph in model.subgraphs for tensor in graph.tensors] + list(model.metadata or ())
@@ -170,6 +180,17 @@ def _signature_names(model: Any) -> dict[str, dict[int, str]]:
                 "outputs": {int(item.tensorIndex): text(item.name) for item in signature.outputs or ()},
             }
     return {"inputs": {}, "outputs": {}}
+
+
+def _interface_names(model: Any) -> tuple[dict[int, str], set[str]]:
+    """Tensor index -> name; an output that is called like an input (a state) gets a number."""
+    own = _signature_names(model)
+    names, taken = dict(own["inputs"]), set(own["inputs"].values())
+    for index, name in own["outputs"].items():
+        if index not in names:
+            names[index] = _free_name(name, taken)
+            taken.add(names[index])
+    return names, taken
 
 
 def _tensor_maps(graph: Any, indices: list[int], names: Mapping[str, str], own: Mapping[int, str]) -> list[Any]:

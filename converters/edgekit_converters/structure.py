@@ -101,9 +101,13 @@ class Structure:
 
 def read_structure(data: bytes, *, what: str = "the model") -> Structure:
     """Parse a .tflite; raises SourceError for what is none or is damaged."""
-    model = read(data, what=what)
+    return structure_of(read(data, what=what), len(data), what=what)
+
+
+def structure_of(model: Any, size_bytes: int, *, what: str = "the model") -> Structure:
+    """Of a parsed ``ModelT``; raises SourceError for one that points outside itself."""
     try:
-        return _structure(model, len(data))
+        return _structure(model, size_bytes)
     except (IndexError, TypeError, AttributeError) as err:
         # The verifier checks the offsets of the file, not the numbers in it that point at tensors and operators.
         raise damaged(what, "it refers to a tensor or an operator that it does not hold") from err
