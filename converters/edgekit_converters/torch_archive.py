@@ -79,13 +79,13 @@ def _refuse_calls(path: Path, text: str) -> None:
         raise _refused(path, "its inputs or outputs are made of classes that torch would import by name")
     for node in _dictionaries(json.loads(text)):
         target, expression = node.get("target"), node.get("expr_str")
-        if "inputs" in node and isinstance(target, str) and not _is_operation(target):
+        if "inputs" in node and isinstance(target, str) and not is_operation(target):
             raise _refused(path, f"its graph calls {target!r}, which is no operation on tensors")
-        if isinstance(expression, str) and not _is_arithmetic(expression):
+        if isinstance(expression, str) and not is_arithmetic(expression):
             raise _refused(path, f"a size in its graph is the expression {expression[:80]!r}")
 
 
-def _is_operation(target: str) -> bool:
+def is_operation(target: str) -> bool:
     """Whether a graph node's target is an ATen-like operation or plain arithmetic; other strings call nothing."""
     if _OP.fullmatch(target) or not _FUNCTION.match(target):
         return True
@@ -94,7 +94,7 @@ def _is_operation(target: str) -> bool:
     return known is not None and known.fullmatch(name) is not None
 
 
-def _is_arithmetic(expression: str) -> bool:
+def is_arithmetic(expression: str) -> bool:
     """Whether an expression of sizes has only numbers, sizes such as ``s0`` and functions of sizes."""
     words = _WORD.findall(expression)
     return (

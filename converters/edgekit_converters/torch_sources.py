@@ -210,7 +210,7 @@ def _samples(source: ModelSource, names: list[str], hints: Mapping[str, InputHin
             raise SourceError(
                 f"The shape of the input {name!r} of {source.spec} is not known: {_kind(source)} does not say it.",
                 hint=f"Write it into edgekit.toml, the batch first: [input.{name}] shape = [1, 3, 224, 224]; or give "
-                f"calibration data with an array {name!r}.",
+                f"calibration data with an array {name!r}; or to `edgekit init`, --shape {name}=1,3,224,224.",
             )
         found[name] = torch.zeros(hint.shape, dtype=getattr(torch, hint.dtype or "float32"))
     return found
