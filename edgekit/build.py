@@ -1,6 +1,6 @@
 """The way of a model: convert, calibrate, quantize, audit, evaluate, write."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -107,14 +107,21 @@ def _make(plan: BuildPlan, float_model: FloatModel, labels: tuple[str, ...] | No
     return _assemble(plan, float_model, calibrated, quantized, audited, evaluated, labels)
 
 
-def describe(model: str) -> Description:
-    """Load a source model in a child process; raises ModelError."""
+def describe(
+    model: str, *, weights: Path | None = None, shapes: Mapping[str, tuple[int, ...]] | None = None
+) -> Description:
+    """Load a source model in a child process; raises ModelError.
+
+    ``shapes`` (with the batch) are those of inputs that the model itself does not describe.
+    """
     from edgekit_converters import child
+    from edgekit_converters.shapes import InputHint
     from edgekit_converters.sources import open_source
 
+    hints = {name: InputHint(shape=shape, dtype=None, declared=True) for name, shape in (shapes or {}).items()}
     with foreign_errors():
-        source = open_source(model)
-        inputs, outputs = child.describe(source, log_folder=LOGS)
+        source = open_source(model, weights=weights)
+        inputs, outputs = child.describe(source, hints=hints, log_folder=LOGS)
     return Description(name=name_of(model), source_format=source.format, inputs=inputs, outputs=outputs)
 
 

@@ -18,7 +18,7 @@ name = "{name}"
 
 [model]
 path = {path}  # {format}
-batch = 1                  # static batch of the converted model
+{weights}batch = 1                  # static batch of the converted model
 # labels = "labels.txt"    # one label a line, in the order of the output
 {outputs}
 {inputs}
@@ -45,6 +45,9 @@ target = "{target}"        # edgekit target list
 # keep_versions = 3
 """
 
+CHANNELS = frozenset({1, 3, 4})
+"""Gray, RGB, RGBA: which axis of an image is the channels'."""
+
 INPUT = """
 [input.{name}]
 {shape}
@@ -52,7 +55,7 @@ dtype = "{dtype}"
 # range = [0.0, 1.0]       # smallest and largest value the model is fed with
 # [input.{name}.preprocessing]   # from the application's data to the model's input, also on the device
 # resize = [{height}, {width}]         # [height, width]
-# scale = 0.00392156862745098    # 1/255
+{layout}# scale = 0.00392156862745098    # 1/255
 # mean = [0.0]
 # std = [1.0]
 """
@@ -60,11 +63,25 @@ dtype = "{dtype}"
 
 @click.command()
 @click.argument("model")
+@option("--weights", type=click.Path(path_type=Path), help="State of a package.module:function: .pth, .safetensors.")
+@click.option("--shape", "shapes", multiple=True, metavar="NAME=1,3,224,224", help="Of an input that has none.")
 @option("--target", default="rpi4", show_default=True, help="Target to build for.")
 @click.option("--force", is_flag=True, help="Replace an edgekit.toml that is there.")
 @common
-def command(model: str, target: str, *, force: bool, as_json: bool, verbose: bool) -> None:  # noqa: ARG001
-    """Write a commented edgekit.toml for MODEL."""
+def command(
+    model: str,
+    weights: Path | None,
+    shapes: tuple[str, ...],
+    target: str,
+    *,
+    force: bool,
+    as_json: bool,
+    verbose: bool,  # noqa: ARG001 - acts in its callback
+) -> None:
+    """Write a commented edgekit.toml for MODEL.
+
+    MODEL is a file, a SavedModel folder, or a package.module:function that makes a PyTorch network.
+    """
     import tomlkit
 
     from edgekit.build import describe
@@ -75,12 +92,13 @@ def command(model: str, target: str, *, force: bool, as_json: bool, verbose: boo
     if path.exists() and not force:
         raise ProjectError("There is an edgekit.toml here already.", hint="Use --force to replace it.")
     load_target(target)
-    description = describe(model)
+    description = describe(model, weights=weights, shapes=dict(_parse_shape(text) for text in shapes))
     path.write_text(
         TEMPLATE.format(
             name=description.name,
             path=tomlkit.string(model).as_string(),
             format=description.source_format,
+            weights="" if weights is None else f"weights = {tomlkit.string(str(weights)).as_string()}\n",
             target=target,
             inputs="".join(_input(name, spec) for name, spec in description.inputs.items()),
             outputs="".join(
@@ -105,15 +123,26 @@ def _input(name: str, spec: "OpenSpec") -> str:
     import tomlkit
 
     shape, dtype = spec
-    is_image = len(shape) == 4  # noqa: PLR2004 - (N, H, W, C)
+    is_image = len(shape) == 4  # noqa: PLR2004 - (N, H, W, C) or (N, C, H, W)
+    channels_first = is_image and shape[1] in CHANNELS and shape[3] not in CHANNELS
+    height, width = (shape[2:4] if channels_first else shape[1:3]) if is_image else (None, None)
     fixed = _shape((shape[0] or 1, *shape[1:]))
     return INPUT.format(
         name=tomlkit.key(name).as_string(),
         shape=f"# shape = {fixed}  # open in the model: a number for each ?" if "?" in fixed else f"shape = {fixed}",
         dtype=dtype,
-        height=(shape[1] if is_image else None) or 96,
-        width=(shape[2] if is_image else None) or 96,
+        height=height or 96,
+        width=width or 96,
+        layout='# layout = "nchw"        # as the model takes it; images are read as NHWC\n' if channels_first else "",
     )
+
+
+def _parse_shape(text: str) -> tuple[str, tuple[int, ...]]:
+    name, _, sizes = text.rpartition("=")
+    numbers = sizes.split(",")
+    if not name or not all(number.strip().isdigit() and int(number) > 0 for number in numbers):
+        raise click.BadParameter(f"{text!r} is not like x=1,3,224,224", param_hint="--shape")
+    return name, tuple(int(number) for number in numbers)
 
 
 def _shape(shape: "tuple[int | None, ...]") -> str:

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.unit
 
 def init(model: str, inputs: dict[str, OpenSpec], monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     described = Description(name="m", source_format="keras", inputs=inputs, outputs={"y": ((None, 2), "float32")})
-    monkeypatch.setattr("edgekit.build.describe", lambda _: described)
+    monkeypatch.setattr("edgekit.build.describe", lambda *_, **__: described)
     monkeypatch.chdir(folder)
     assert guarded(cli, ["init", model]) == 0
 
@@ -42,3 +42,16 @@ def test_the_next_step_is_one_that_works(
 ) -> None:
     init("m.keras", {"x": ((None, 4), "float32")}, monkeypatch, tmp_path)
     assert "next: edgekit build --calibration DATA" in capsys.readouterr().out, "int8 is the default, and needs it"
+
+
+def test_a_channels_first_image_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    init("net:make", {"x": ((1, 3, 32, 48), "float32")}, monkeypatch, tmp_path)
+    text = Path("edgekit.toml").read_text()
+    assert "# resize = [32, 48]" in text
+    assert '# layout = "nchw"' in text
+
+
+def test_a_shape_is_name_and_numbers(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for wrong in ("1,3,32,32", "x=", "x=1,-3", "x=1,?"):
+        assert guarded(cli, ["init", "net:make", "--shape", wrong]) == 2
+        assert "is not like x=1,3,224,224" in capsys.readouterr().err
