@@ -26,8 +26,10 @@ def run_onnx2tf(environment: Environment, model: bytes, kept: Sequence[str]) -> 
         (folder / "model.onnx").write_bytes(model)
         # -P -s: neither this folder nor the user's site-packages may shadow the environment
         command = [str(environment.executable), "-P", "-s", "-m", "onnx2tf", "-i", "model.onnx", "-o", "out", "-n"]
-        if kept:
-            command += ["--keep_shape_absolutely_input_names", *kept]
+        # What onnx2tf calls them by then. A name that looks like an option is left to it: layouts are found by value.
+        known = [name.replace(":", "__") for name in kept if not name.startswith("-")]
+        if known:
+            command += ["--keep_shape_absolutely_input_names", *known]
         process = subprocess.run(
             command,
             cwd=folder,
