@@ -47,6 +47,7 @@ def test_a_refusal_is_right_where_no_peer_can_do_it() -> None:
     refused = Result(name="edgekit int8 auto", failure="recurrent")
     assert reached(CASE, refused, AEQ) == [False]
     assert reached(CASE, refused, replace(AEQ, failure="it crashed")) == [True]
+    assert reached(CASE, refused, replace(AEQ, floats=17)) == [True], "int8 in its name only"
 
 
 def test_only_keras_models_have_the_converter_as_a_peer() -> None:
