@@ -35,9 +35,10 @@ def peak_rss_bytes() -> int:
 
 def prepare(folder: Path) -> None:
     """Plan and float model, pickled for the processes to come."""
-    from edgekit.steps import convert, silent
     from edgekit.plan import BuildOptions, plan
     from edgekit.project import Project
+    from edgekit.samples import silent
+    from edgekit.steps import convert
     from edgekit.target import load_target
 
     source = model("keras_h5/ic_resnet8.h5")
@@ -48,7 +49,8 @@ def prepare(folder: Path) -> None:
 
 def calibrate_here(folder: Path) -> None:
     """In the fresh process: calibrate, then print samples seen and peak bytes."""
-    from edgekit.steps import calibrate, silent
+    from edgekit.samples import silent
+    from edgekit.steps import calibrate
 
     planned, float_model = pickle.loads((folder / "prepared").read_bytes())
     calibrated = calibrate(planned, float_model, silent)

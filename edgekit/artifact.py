@@ -19,6 +19,7 @@ from edgekit.errors import ArtifactError, IntegrityError
 from edgekit.metrics.entries import EvaluationEntry
 from edgekit.project import ModelName, Preprocessing
 from edgekit.target import IoName, PrecisionName
+from edgekit_converters.types import Calibrator, Fidelity, Scheme
 
 MANIFEST = "manifest.json"
 MODEL = "model.tflite"
@@ -54,6 +55,8 @@ class TensorEntry(Document, frozen=True, kw_only=True):
     """None where the tensor is float."""
     range: tuple[float, float] | None = None
     """Declared or calibrated range of the real values; None where it is not known."""
+    permutation: tuple[int, ...] | None = None
+    """Where conversion changed the layout: this tensor = the source's, transposed by these axes."""
     preprocessing: Preprocessing | None = None
     """What the application's data goes through before it is quantized; None where it is used as it is."""
 
@@ -78,13 +81,47 @@ class FindingEntry(Document, frozen=True, kw_only=True):
     fix: str
 
 
+class CalibratorEntry(Document, frozen=True, kw_only=True):
+    """One range estimator that was tried."""
+
+    calibrator: Calibrator
+    mean_db: float
+    """Signal to quantization noise of the outputs, mean over the samples."""
+
+
 class CalibrationEntry(Document, frozen=True, kw_only=True):
     """The representative dataset the ranges come from."""
 
     sha256: Sha256
     """Over the samples as the model saw them, in order."""
     samples: int
-    method: Literal["min-max"]
+    calibrator: Calibrator | None
+    """How the ranges were estimated; None where the precision needs none."""
+    trials: tuple[CalibratorEntry, ...] = ()
+    """Every estimator that was measured, for ``--calibrator auto``."""
+
+
+class TrialEntry(Document, frozen=True, kw_only=True):
+    """One file that ``--precision auto`` measured on the samples that choose."""
+
+    candidate: str
+    drop: float | None
+    """None where it could not be made."""
+    keeps: bool
+    """Within the budget, with a margin."""
+    bytes: int | None
+    failure: str | None
+
+
+class SearchEntry(Document, frozen=True, kw_only=True):
+    """How ``--precision auto`` found the file."""
+
+    candidate: str
+    confirmed: bool
+    """The evaluation is on samples that had no part in the choice."""
+    looks: int
+    """Times those samples were looked at."""
+    trials: tuple[TrialEntry, ...]
 
 
 class AuditEntry(Document, frozen=True, kw_only=True):
@@ -120,6 +157,12 @@ class Manifest(Document, frozen=True, kw_only=True):
     inputs: tuple[TensorEntry, ...]
     outputs: tuple[TensorEntry, ...]
     labels: tuple[str, ...] | None = None
+    scheme: Scheme
+    """How it is quantized, layer by layer where layers differ."""
+    fidelity: Fidelity | None = None
+    """The float model against its source; None where nothing was converted."""
+    search: SearchEntry | None = None
+    """None where the precision was given."""
     calibration: CalibrationEntry | None = None
     """None where no data was needed."""
     audit: AuditEntry

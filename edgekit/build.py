@@ -5,28 +5,39 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgekit.artifact import MANIFEST, MODEL, Artifact, Manifest, sha256_files, sha256_source, write_artifact
+from edgekit.artifact import (
+    MANIFEST,
+    MODEL,
+    Artifact,
+    Manifest,
+    SearchEntry,
+    sha256_files,
+    sha256_source,
+    write_artifact,
+)
 from edgekit.cache import Cache, put
 from edgekit.errors import ProjectError
 from edgekit.lock import check_after, check_before, locked_build, write_lock
 from edgekit.plan import BuildPlan, name_of
 from edgekit.project import has_project
 from edgekit.reuse import artifact_key, convert_or_reuse, read_kept
+from edgekit.samples import Progress, foreign_errors, silent
 from edgekit.steps import (
     LOGS,
     Calibrated,
     Evaluated,
-    Progress,
     calibrate,
     evaluate,
-    foreign_errors,
+    finish,
     quantize,
-    silent,
 )
-from edgekit_converters.types import FloatModel, QuantizedModel
+from edgekit_converters.types import Calibrator, FloatModel, QuantizedModel, Scheme
 
 if TYPE_CHECKING:
     from edgekit.audit import Audit
+    from edgekit_converters.calibrators import CalibratorTrial
+
+Latency = Callable[[bytes], float | None]
 
 OpenSpec = tuple[tuple[int | None, ...], str]
 """Shape with open dimensions as None, and dtype."""
@@ -56,12 +67,14 @@ def build(
     *,
     cache: Cache | None = None,
     locked: bool = False,
+    latency: Callable[[bytes], float | None] = lambda _tflite: None,
     said: Callable[[str], None] = lambda _text: None,
 ) -> Artifact:
     """Make the artifact of ``plan``; nothing is written unless every promise is kept.
 
     With ``cache`` an unchanged conversion, or the whole artifact, is taken from it, and ``said`` is told. With
-    ``locked`` everything must be as edgekit.lock says; without, a project's lock is renewed.
+    ``locked`` everything must be as edgekit.lock says; without, a project's lock is renewed. ``latency`` (ms of one
+    inference of a .tflite) decides what is fastest for ``--precision auto``.
 
     Raises:
         ModelError: the source cannot be read, converted or quantized.
@@ -81,7 +94,7 @@ def build(
     else:
         if converted_before:
             said("reused the conversion: the model and its framework are unchanged")
-        made = _make(plan, float_model, labels, progress)
+        made = _make(plan, float_model, labels, progress, latency)
     entry = locked_build(plan, made.manifest, float_model.files)
     if expected is not None:
         check_after(expected, entry)
@@ -94,17 +107,80 @@ def build(
     return artifact
 
 
-def _make(plan: BuildPlan, float_model: FloatModel, labels: tuple[str, ...] | None, progress: Progress) -> Made:
+@dataclass(frozen=True, kw_only=True)
+class _Parts:
+    """What the way of a model leaves behind, beside the float model and the calibration."""
+
+    model: QuantizedModel
+    scheme: Scheme
+    audit: "Audit"
+    evaluated: Evaluated | None
+    calibrator: Calibrator | None
+    trials: "tuple[CalibratorTrial, ...]" = ()
+    search: SearchEntry | None = None
+
+
+def _make(
+    plan: BuildPlan, float_model: FloatModel, labels: tuple[str, ...] | None, progress: Progress, latency: Latency
+) -> Made:
     """The way of a model, from the float one to the files of an artifact."""
+    calibrated = calibrate(plan, float_model, progress) if plan.calibration else None
+    if plan.precision == "auto" and calibrated is not None:
+        parts = _searched(plan, float_model, calibrated, labels, progress, latency)
+    else:
+        parts = _straight(plan, float_model, calibrated, labels, progress)
+    return _assemble(plan, float_model, calibrated, parts, labels)
+
+
+def _straight(
+    plan: BuildPlan,
+    float_model: FloatModel,
+    calibrated: Calibrated | None,
+    labels: tuple[str, ...] | None,
+    progress: Progress,
+) -> _Parts:
+    """Quantize -> audit -> evaluate, at the precision that was asked for."""
     from edgekit.audit import audit
 
-    calibrated = calibrate(plan, float_model, progress) if plan.calibration else None
-    progress("quantize")
-    quantized = quantize(plan, float_model, calibrated, labels)
+    quantized = quantize(plan, float_model, calibrated, progress)
+    model = finish(plan, quantized.model, labels)
     progress("audit")
-    audited = audit(quantized.tflite, scheme=plan.scheme, target=plan.target)
-    evaluated = evaluate(plan, float_model, quantized, calibrated, progress) if plan.evaluation else None
-    return _assemble(plan, float_model, calibrated, quantized, audited, evaluated, labels)
+    audited = audit(model.tflite, scheme=plan.scheme, target=plan.target)
+    evaluated = evaluate(plan, float_model, model, calibrated, progress) if plan.evaluation else None
+    return _Parts(
+        model=model,
+        scheme=plan.scheme,
+        audit=audited,
+        evaluated=evaluated,
+        calibrator=quantized.calibrator,
+        trials=quantized.trials,
+    )
+
+
+def _searched(
+    plan: BuildPlan,
+    float_model: FloatModel,
+    calibrated: Calibrated,
+    labels: tuple[str, ...] | None,
+    progress: Progress,
+    latency: Latency,
+) -> _Parts:
+    """The fastest file that keeps the budget, whatever its precision."""
+    from edgekit.audit import audit
+    from edgekit.auto import find_file
+    from edgekit.manifest import search_entry
+
+    found = find_file(plan, float_model, calibrated, labels, progress, latency)
+    result = found.result
+    progress("audit")
+    return _Parts(
+        model=result.quantized,
+        scheme=result.candidate.scheme,
+        audit=audit(result.quantized.tflite, scheme=result.candidate.scheme, target=plan.target),
+        evaluated=found.evaluated,
+        calibrator=result.calibrator,
+        search=search_entry(result),
+    )
 
 
 def describe(
@@ -140,37 +216,37 @@ def _assemble(
     plan: BuildPlan,
     float_model: FloatModel,
     calibrated: Calibrated | None,
-    quantized: QuantizedModel,
-    audited: "Audit",
-    evaluated: Evaluated | None,
+    parts: _Parts,
     labels: tuple[str, ...] | None,
 ) -> Made:
     from edgekit.golden import golden_files
     from edgekit.manifest import build_findings, calibration_entry, input_ranges, make_manifest
 
-    spans = calibrated.seen.spans if calibrated else {}
-    ranges = input_ranges(plan, float_model, spans)
-    golden = golden_files(quantized.tflite, quantized.precision, calibrated.golden if calibrated else (), ranges)
+    ranges = input_ranges(plan, float_model, calibrated.seen.spans if calibrated else {})
+    model, seen = parts.model, calibrated.seen if calibrated else None
+    golden = golden_files(model.tflite, model.precision, calibrated.golden if calibrated else (), ranges)
     manifest = make_manifest(
         plan,
         source_sha256=source_digest(plan, float_model),
         float_model=float_model,
-        quantized=quantized,
-        audit=audited,
+        quantized=model,
+        audit=parts.audit,
         labels=labels,
         ranges=ranges,
-        calibration=calibration_entry(calibrated.seen.sha256(), calibrated.seen.count) if calibrated else None,
-        evaluation=evaluated.entry if evaluated else None,
+        scheme=parts.scheme,
+        calibration=calibration_entry(seen.sha256(), seen.count, parts.calibrator, parts.trials) if seen else None,
+        evaluation=parts.evaluated.entry if parts.evaluated else None,
+        search=parts.search,
         findings=(
             *float_model.findings,
             *(calibrated.findings if calibrated else ()),
-            *quantized.findings,
-            *audited.findings,
-            *(evaluated.findings if evaluated else ()),
-            *build_findings(plan, quantized, labels, has_samples=calibrated is not None),
+            *model.findings,
+            *parts.audit.findings,
+            *(parts.evaluated.findings if parts.evaluated else ()),
+            *build_findings(plan, model, labels, has_samples=calibrated is not None),
         ),
     )
-    return Made(files={MODEL: quantized.tflite, **golden}, manifest=manifest)
+    return Made(files={MODEL: model.tflite, **golden}, manifest=manifest)
 
 
 def source_digest(plan: BuildPlan, float_model: FloatModel) -> str:

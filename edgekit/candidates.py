@@ -8,7 +8,7 @@ from edgekit.ladder import Candidate
 from edgekit_converters.errors import ConverterError
 from edgekit_converters.refinement import Refined
 from edgekit_converters.statistics import Samples, Statistics
-from edgekit_converters.types import FloatModel, QuantizedModel
+from edgekit_converters.types import Calibrator, FloatModel, QuantizedModel
 
 CALIBRATED = frozenset({"int8", "int16x8"})
 """Precisions that need ranges."""
@@ -22,7 +22,7 @@ class CandidateFile:
     """As it would be written."""
     float_model: FloatModel
     """What its layers are compared with: the source, equalized where the candidate says so."""
-    calibrator: str | None = None
+    calibrator: Calibrator | None = None
     """The estimator of its ranges; None where there are none."""
 
 

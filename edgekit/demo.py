@@ -16,7 +16,7 @@ from edgekit.device import LOCAL, Device, DeviceTable
 from edgekit.errors import ModelError
 from edgekit.plan import BuildOptions, plan
 from edgekit.project import load_project
-from edgekit.steps import Progress, silent
+from edgekit.samples import Progress, silent
 from edgekit.target import load_target
 
 if TYPE_CHECKING:

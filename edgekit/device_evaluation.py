@@ -17,7 +17,7 @@ from edgekit.errors import ModelError, ProjectError
 from edgekit.evaluate import Evaluation, Measurement, check_budget, compare, runner, unproven_budget
 from edgekit.held_out import Data, calibrated_on, declared_ranges, open_held_out
 from edgekit.metrics.protocol import Metric
-from edgekit.steps import foreign_errors, stop_at_errors
+from edgekit.samples import foreign_errors, stop_at_errors
 from edgekit.transport import Connection
 from edgekit_converters.types import Finding
 

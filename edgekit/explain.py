@@ -12,7 +12,7 @@ from edgekit.errors import ArtifactError, IntegrityError, ProjectError
 from edgekit.plan import BuildOptions, BuildPlan, plan
 from edgekit.project import load_project
 from edgekit.reuse import convert_or_reuse
-from edgekit.steps import Progress, foreign_errors, open_data
+from edgekit.samples import Progress, foreign_errors, open_data
 from edgekit.target import load_target
 from edgekit_converters.layer_names import short_name
 from edgekit_converters.types import Finding, FloatModel
@@ -91,9 +91,8 @@ def advice(errors: "Iterable[LayerError]") -> str:
         count += 1
     first = ranked[0]
     what = "rounding its weights" if first.weight_noise > first.activation_noise else "rounding or clipping its result"
-    names = ", ".join(short_name(error.name) for error in ranked[: min(count, NAMED)]) + (
-        ", ..." if count > NAMED else ""
-    )
+    names = ", ".join(short_name(error.name) for error in ranked[: min(count, NAMED)])
+    names += f" and {count - NAMED} more" if count > NAMED else ""
     said = (
         f"{count} of {len(ranked)} layers bring {together:.0%} of the noise: {names}. The first, {first.share:.0%}, by "
         f"{what}. "

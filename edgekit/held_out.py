@@ -52,9 +52,14 @@ def open_held_out(data: Data, model: Artifact | Path, here: Model) -> "Dataset":
 
     entries = model.manifest.inputs if isinstance(model, Artifact) else ()
     steps = {entry.name: to_builtins(entry.preprocessing) for entry in entries if entry.preprocessing}
+    # The manifest's preprocessing ends in the file's own layout; data without any is in the source's.
+    permutations = {entry.name: entry.permutation for entry in entries if entry.preprocessing is None}
     specs = tuple(
         TensorSpec(
-            name=tensor.name, shape=tensor.shape, dtype="float32" if tensor.scale is not None else tensor.dtype.name
+            name=tensor.name,
+            shape=tensor.shape,
+            dtype="float32" if tensor.scale is not None else tensor.dtype.name,
+            permutation=permutations.get(tensor.name),
         )
         for tensor in here.inputs
     )

@@ -1,27 +1,39 @@
 """What a build knows, as the manifest says it. Pure."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from edgekit.artifact import (
     AuditEntry,
     CalibrationEntry,
+    CalibratorEntry,
     FindingEntry,
     Manifest,
     Quantization,
+    SearchEntry,
     Source,
     TensorEntry,
+    TrialEntry,
 )
 from edgekit.audit import Audit
 from edgekit.evaluate import Evaluation
 from edgekit.metrics.entries import ChangedEntry, ClassEntry, EvaluationEntry, HeadEntry
 from edgekit.plan import BuildPlan
+from edgekit.project import Preprocessing
+from edgekit.search_result import SearchResult
 from edgekit_converters.structure import Structure
-from edgekit_converters.types import Finding, FloatModel, QuantizedModel, TensorSpec
+from edgekit_converters.types import Calibrator, Finding, FloatModel, QuantizedModel, Scheme, TensorSpec
+
+if TYPE_CHECKING:
+    from edgekit_converters.calibrators import CalibratorTrial
 
 WORST_CLASSES = 10
+TO_NHWC = (0, 2, 3, 1)
 
 RUNTIMES = ("ai-edge-litert", "numpy")
 """What shapes the bytes beside the tools that the converters name."""
@@ -36,8 +48,10 @@ def make_manifest(
     audit: Audit,
     labels: tuple[str, ...] | None,
     ranges: Mapping[str, tuple[float, float] | None],
+    scheme: Scheme,
     calibration: CalibrationEntry | None,
     evaluation: EvaluationEntry | None,
+    search: SearchEntry | None,
     findings: tuple[Finding, ...],
 ) -> Manifest:
     """The manifest without its files, which ``write_artifact`` adds."""
@@ -46,7 +60,7 @@ def make_manifest(
         name=plan.name,
         target=plan.target.name,
         precision=quantized.precision,
-        io=plan.scheme.io,
+        io=scheme.io,
         delegate=plan.target.delegate,
         files={},
         source=Source(
@@ -56,9 +70,18 @@ def make_manifest(
             route=float_model.route,
         ),
         tools=_tools(float_model, quantized),
-        inputs=tuple(_tensor(plan, spec, ranges) for spec in quantized.inputs),
-        outputs=tuple(_tensor(plan, spec, {}) for spec in quantized.outputs),
+        inputs=tuple(
+            _tensor(plan, spec, ranges, own.permutation)
+            for spec, own in zip(quantized.inputs, float_model.inputs, strict=True)
+        ),
+        outputs=tuple(
+            _tensor(plan, spec, {}, own.permutation)
+            for spec, own in zip(quantized.outputs, float_model.outputs, strict=True)
+        ),
         labels=labels,
+        scheme=scheme,
+        fidelity=float_model.fidelity,
+        search=search,
         calibration=calibration,
         audit=audit_entry(audit.structure),
         evaluation=evaluation,
@@ -105,9 +128,35 @@ def build_findings(
         )
 
 
-def calibration_entry(sha256: str, samples: int) -> CalibrationEntry:
+def calibration_entry(
+    sha256: str, samples: int, calibrator: Calibrator | None, trials: "Sequence[CalibratorTrial]" = ()
+) -> CalibrationEntry:
     """A calibration as the manifest says it."""
-    return CalibrationEntry(sha256=sha256, samples=samples, method="min-max")
+    return CalibrationEntry(
+        sha256=sha256,
+        samples=samples,
+        calibrator=calibrator,
+        trials=tuple(CalibratorEntry(calibrator=trial.calibrator, mean_db=trial.mean_db) for trial in trials),
+    )
+
+
+def search_entry(result: SearchResult) -> SearchEntry:
+    """A search as the manifest says it; without latencies, which no second run repeats."""
+    return SearchEntry(
+        candidate=result.candidate.label,
+        confirmed=result.confirmed,
+        looks=result.looks,
+        trials=tuple(
+            TrialEntry(
+                candidate=trial.candidate.label,
+                drop=trial.drop,
+                keeps=trial.keeps,
+                bytes=trial.size_bytes,
+                failure=trial.failure,
+            )
+            for trial in result.trials
+        ),
+    )
 
 
 def evaluation_entry(evaluation: Evaluation, sha256: str, max_drop: str | None) -> EvaluationEntry:
@@ -156,7 +205,12 @@ def finding_entry(finding: Finding) -> FindingEntry:
     return FindingEntry(name=finding.name, severity=finding.severity, message=finding.message, fix=finding.fix)
 
 
-def _tensor(plan: BuildPlan, spec: TensorSpec, ranges: Mapping[str, tuple[float, float] | None]) -> TensorEntry:
+def _tensor(
+    plan: BuildPlan,
+    spec: TensorSpec,
+    ranges: Mapping[str, tuple[float, float] | None],
+    permutation: tuple[int, ...] | None,
+) -> TensorEntry:
     table = plan.inputs.get(spec.name)
     quantization = None
     if spec.scale is not None and spec.zero_point is not None:
@@ -167,8 +221,16 @@ def _tensor(plan: BuildPlan, spec: TensorSpec, ranges: Mapping[str, tuple[float,
         dtype=spec.dtype,
         quantization=quantization,
         range=ranges.get(spec.name),
-        preprocessing=table.preprocessing if table else None,
+        permutation=permutation,
+        preprocessing=_for_the_file(table.preprocessing, permutation) if table and table.preprocessing else None,
     )
+
+
+def _for_the_file(preprocessing: Preprocessing, permutation: tuple[int, ...] | None) -> Preprocessing:
+    """What the application does: an image that was made NCHW for the source and NHWC by its converter stays NHWC."""
+    if permutation is None:
+        return preprocessing
+    return msgspec.structs.replace(preprocessing, layout="nhwc" if permutation == TO_NHWC else "nchw")
 
 
 def _tools(float_model: FloatModel, quantized: QuantizedModel) -> dict[str, str]:

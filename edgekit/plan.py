@@ -88,6 +88,8 @@ class BuildPlan:
     scheme: Scheme
     """What ``precision`` means in detail; for ``auto`` the int8 that the search starts from."""
     calibrator: CalibratorName
+    fixed_io: bool
+    """The user named ``scheme.io``: a search leaves it as it is."""
     equalize: bool
     correct_biases: bool
     batch: int
@@ -121,6 +123,7 @@ def plan(project: Project, target: Target, options: BuildOptions, directory: Pat
     _check_budget(max_drop, evaluation)
     _needs_calibration(precision, calibration)
     _needs_budget(precision, max_drop)
+    _check_keep_best(precision, options)
     name = project.name or name_of(source.spec)
     model = project.model
     return BuildPlan(
@@ -131,6 +134,7 @@ def plan(project: Project, target: Target, options: BuildOptions, directory: Pat
         precision=precision,
         scheme=decide_scheme(precision, wishes, target),
         calibrator=options.calibrator or (project.calibration.calibrator if project.calibration else "min-max"),
+        fixed_io=wishes.io is not None,
         equalize=wishes.equalize,
         correct_biases=wishes.correct_biases,
         batch=model.batch if model else 1,
@@ -192,6 +196,14 @@ def _needs_calibration(precision: str, calibration: DataPlan | None) -> None:
             f"{precision} needs calibration data: the ranges of the activations come from real samples.",
             hint="Give --calibration DATA (.npz, .npy, a folder of images or package.module:function), "
             "or choose --precision float16 or dynamic, which need none.",
+        )
+
+
+def _check_keep_best(precision: str, options: BuildOptions) -> None:
+    if options.keep_best and precision != "auto":
+        raise ProjectError(
+            f"--keep-best keeps the best of several files, and --precision {precision} makes one.",
+            hint="Use --precision auto, or leave --keep-best away.",
         )
 
 

@@ -90,8 +90,8 @@ class Build(Document, frozen=True, kw_only=True):
     """Cross-layer equalization (Nagel et al. 2019)."""
     correct_biases: bool = False
     """Empirical bias correction (Nagel et al. 2019)."""
-    max_trials: PositiveInt = 24
-    """Files that ``precision = "auto"`` may measure."""
+    max_trials: Annotated[int, msgspec.Meta(ge=4)] = 24
+    """Evaluations that ``precision = "auto"`` may make."""
 
 
 class Calibration(Document, frozen=True, kw_only=True):

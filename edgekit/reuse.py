@@ -11,7 +11,8 @@ from edgekit.documents import parse_json
 from edgekit.errors import IntegrityError
 from edgekit.lock import settings_of
 from edgekit.plan import BuildPlan, DataPlan
-from edgekit.steps import Progress, convert, input_hints, source_of
+from edgekit.samples import Progress
+from edgekit.steps import convert, input_hints, source_of
 from edgekit.versions import working_set
 from edgekit_converters.types import FloatModel
 

@@ -1,29 +1,36 @@
 """The steps of a build: convert, calibrate, quantize, evaluate. Each takes a value and returns a new one."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
-from msgspec import to_builtins
-
-from edgekit.errors import AuditError, DataError, ModelError, ProjectError
+from edgekit.errors import ProjectError
 from edgekit.metrics.entries import EvaluationEntry
 from edgekit.plan import BuildPlan, DataPlan
-from edgekit_converters import errors as converter_errors
-from edgekit_converters.types import Finding, FloatModel, QuantizedModel, Ranges
+from edgekit.samples import (
+    Progress,
+    check_held_out,
+    declared_ranges,
+    foreign_errors,
+    observed,
+    open_data,
+    open_held_out,
+    stop_at_errors,
+    transform_of,
+)
+from edgekit_converters.types import Calibrator, Finding, FloatModel, QuantizedModel
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from edgekit_converters.calibration import Dataset, Sample
+    from edgekit_converters.calibrators import CalibratorTrial
     from edgekit_converters.checks import Checks
     from edgekit_converters.child import Probes
     from edgekit_converters.metadata import Normalization
     from edgekit_converters.shapes import InputHint
     from edgekit_converters.sources import ModelSource
-    from edgekit_converters.targets import Targets
+    from edgekit_converters.statistics import Samples, Statistics
 
     Arrays = Mapping[str, np.ndarray[Any, Any]]
 
@@ -31,25 +38,28 @@ LOGS = Path("build/logs")
 """Where a framework's output is kept when it failed; below the project's folder."""
 
 
-class Progress(Protocol):
-    """Told of every step; ``done`` and ``total`` count samples where a step has them."""
-
-    def __call__(self, step: str, done: int | None = None, total: int | None = None) -> None: ...
-
-
-def silent(step: str, done: int | None = None, total: int | None = None) -> None:
-    """Progress for callers that show none."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Calibrated:
-    """What one pass over the representative dataset gave."""
+    """What the representative dataset gave."""
 
-    ranges: Ranges
+    statistics: "Statistics"
+    samples: "Samples"
+    """Reads the inputs of the same samples again."""
     golden: "tuple[Arrays, ...]"
     """The first samples, as the float model takes them."""
     seen: "Checks"
     findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantized:
+    """A file without its metadata, and how its ranges were found."""
+
+    model: QuantizedModel
+    calibrator: Calibrator | None = None
+    """None where there are no ranges."""
+    trials: "tuple[CalibratorTrial, ...]" = ()
+    """Every estimator that ``--calibrator auto`` measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +135,7 @@ def input_hints(plan: BuildPlan, source: "ModelSource") -> "dict[str, InputHint]
     from edgekit_converters.peek import peek
 
     names = tuple(plan.inputs)
-    return peek(data.spec, names=names, transform=_transform(plan), batch=plan.batch, base=plan.directory)
+    return peek(data.spec, names=names, transform=transform_of(plan), batch=plan.batch, base=plan.directory)
 
 
 def _probes(plan: BuildPlan, float_model: FloatModel) -> "Probes":
@@ -142,45 +152,74 @@ def _probes(plan: BuildPlan, float_model: FloatModel) -> "Probes":
             few = replace(data, limit=min(SAMPLES, data.limit or SAMPLES))
             samples = [sample.inputs for sample in open_data(plan, few, float_model).samples()]
             return Probes(kind=kind, samples=samples)
-    return Probes(kind="random", samples=random_samples(float_model, _declared_ranges(plan)))
+    return Probes(kind="random", samples=random_samples(float_model, declared_ranges(plan)))
 
 
 def calibrate(plan: BuildPlan, float_model: FloatModel, progress: Progress) -> Calibrated:
-    """One pass over the representative dataset: ranges, checks, golden samples; constant memory."""
+    """One pass over the representative dataset (two for histograms): statistics, checks, golden samples."""
     from edgekit.golden import VECTORS
     from edgekit_converters.checks import Checks
-    from edgekit_converters.ranges import collect_ranges
+    from edgekit_converters.statistics import collect_statistics
 
     golden: list[Arrays] = []
     with foreign_errors():
         dataset = open_data(plan, plan.calibration, float_model)
-        seen = Checks(float_model.inputs, declared=_declared_ranges(plan), role="calibration")
+        seen = Checks(float_model.inputs, declared=declared_ranges(plan), role="calibration")
 
-        def samples() -> "Iterator[Arrays]":
+        def first_pass() -> "Iterator[Arrays]":
             for sample in observed(dataset, seen, "calibrate", progress):
                 if len(golden) < VECTORS:
                     golden.append(sample.inputs)
                 yield sample.inputs
 
-        ranges = collect_ranges(float_model.tflite, samples(), on_outputs=seen.see_outputs)
+        def samples() -> "Iterable[Arrays]":
+            return (sample.inputs for sample in dataset.samples()) if seen.count else first_pass()
+
+        statistics = collect_statistics(
+            float_model.tflite,
+            samples,
+            histograms=_needs_histograms(plan),
+            on_outputs=seen.see_outputs,
+        )
     findings = seen.findings()
     stop_at_errors(findings)
-    return Calibrated(ranges=ranges, golden=tuple(golden), seen=seen, findings=findings)
+    return Calibrated(statistics=statistics, samples=samples, golden=tuple(golden), seen=seen, findings=findings)
 
 
-def quantize(
-    plan: BuildPlan, float_model: FloatModel, calibrated: Calibrated | None, labels: tuple[str, ...] | None
-) -> QuantizedModel:
-    """Flatbuffer to flatbuffer, by the rules of the target; with the metadata that other tools read."""
-    from edgekit_converters.metadata import embed_metadata
+def quantize(plan: BuildPlan, float_model: FloatModel, calibrated: Calibrated | None, progress: Progress) -> Quantized:
+    """Flatbuffer to flatbuffer, by the scheme and with the ranges that the calibrator gives."""
+    from edgekit.candidates import CALIBRATED
+    from edgekit_converters.calibrators import check_stability
     from edgekit_converters.quantize import quantize as quantize_model
+    from edgekit_converters.refinement import refine
+
+    progress("quantize")
+    scheme = plan.scheme
+    with foreign_errors():
+        if scheme.precision not in CALIBRATED or calibrated is None:
+            return Quantized(model=quantize_model(float_model, scheme=scheme))
+        statistics, samples = calibrated.statistics, calibrated.samples
+        found = refine(
+            float_model,
+            scheme,
+            statistics,
+            samples,
+            calibrator=plan.calibrator,
+            equalization="on" if plan.equalize else "off",
+            bias_correction="on" if plan.correct_biases else "off",
+            on_trial=lambda trial: progress(f"measured {trial.calibrator}"),
+        )
+        made = quantize_model(found.model, scheme=scheme, ranges=found.ranges)
+        findings = (*found.findings, *check_stability(float_model, scheme, found.calibrator, statistics, samples))
+    made = replace(made, findings=(*made.findings, *findings))
+    return Quantized(model=made, calibrator=found.calibrator, trials=found.trials)
+
+
+def finish(plan: BuildPlan, quantized: QuantizedModel, labels: tuple[str, ...] | None) -> QuantizedModel:
+    """With the metadata that other tools read; the bytes that will be written."""
+    from edgekit_converters.metadata import embed_metadata
 
     with foreign_errors():
-        quantized = quantize_model(
-            float_model,
-            scheme=plan.scheme,
-            ranges=calibrated.ranges if calibrated else None,
-        )
         tflite = embed_metadata(
             quantized.tflite, name=plan.name, labels=labels or (), normalization=_normalization(plan)
         )
@@ -198,76 +237,16 @@ def evaluate(
     from edgekit.evaluate import check_budget, unproven_budget
     from edgekit.evaluate import evaluate as evaluate_models
     from edgekit.manifest import evaluation_entry
-    from edgekit.metrics import metric_of
-    from edgekit_converters.checks import Checks, contradiction, overlap
 
-    metric = metric_of(plan.metric, detection=plan.detection, directory=plan.directory)
+    held_out = open_held_out(plan, float_model)
     with foreign_errors():
-        dataset = open_data(plan, plan.evaluation, float_model, targets=metric.targets)
-        seen = Checks(float_model.inputs, declared=_declared_ranges(plan), role="evaluation")
-        samples = observed(dataset, seen, "evaluate", progress)
-        result = evaluate_models(float_model.tflite, quantized.tflite, samples, metric)
-    findings = (*seen.findings(), *result.findings)
-    if calibrated is not None:
-        findings += overlap(calibrated.seen.digests(), seen.digests())
-        findings += contradiction(calibrated.seen.spans, seen.spans)
-    stop_at_errors(findings)
+        samples = observed(held_out.dataset, held_out.seen, "evaluate", progress)
+        result = evaluate_models(float_model.tflite, quantized.tflite, samples, held_out.metric)
+    findings = (*result.findings, *check_held_out(held_out.seen, calibrated.seen if calibrated else None))
     if plan.max_drop is not None:
         check_budget(result, plan.max_drop)
         findings += unproven_budget(result, plan.max_drop)
-    return Evaluated(entry=evaluation_entry(result, seen.sha256(), plan.max_drop), findings=findings)
-
-
-def open_data(
-    plan: BuildPlan, data: DataPlan | None, float_model: FloatModel, *, targets: "Targets" = "any"
-) -> "Dataset":
-    """The samples of a data plan, preprocessed as ``edgekit.toml`` declares."""
-    from edgekit_converters.calibration import open_dataset
-
-    assert data is not None  # noqa: S101 - build() asks only then
-    return open_dataset(
-        data.spec,
-        float_model.inputs,
-        transform=_transform(plan),
-        limit=data.limit,
-        base=plan.directory,
-        targets=targets,
-    )
-
-
-def observed(dataset: "Dataset", seen: "Checks", step: str, progress: Progress) -> "Iterator[Sample]":
-    """The samples, each seen by the checks and told to the progress."""
-    for number, sample in enumerate(dataset.samples(), start=1):
-        seen.see(sample)
-        yield sample
-        progress(step, number, dataset.count)
-
-
-@contextmanager
-def foreign_errors() -> Iterator[None]:
-    """Errors of the converters become edgekit's own, with their exit codes."""
-    try:
-        yield
-    except converter_errors.DataError as err:
-        raise DataError(err.message, hint=err.hint) from err
-    except converter_errors.MismatchError as err:
-        raise AuditError(err.message, hint=err.hint) from err
-    except converter_errors.ConverterError as err:
-        raise ModelError(err.message, hint=err.hint) from err
-
-
-def stop_at_errors(findings: tuple[Finding, ...]) -> None:
-    """Raise DataError for the first finding that is an error, with all of them in ``details``."""
-    errors = [finding for finding in findings if finding.severity == "error"]
-    if errors:
-        raise DataError(f"{errors[0].name}: {errors[0].message}", hint=errors[0].fix, details={"findings": findings})
-
-
-def _transform(plan: BuildPlan) -> "Callable[[str, Any], Any]":
-    from edgekit.agent.preprocess import apply
-
-    specs = {name: to_builtins(table.preprocessing) for name, table in plan.inputs.items() if table.preprocessing}
-    return lambda name, array: apply(specs[name], array) if name in specs else array
+    return Evaluated(entry=evaluation_entry(result, held_out.seen.sha256(), plan.max_drop), findings=findings)
 
 
 def _normalization(plan: BuildPlan) -> "dict[str, Normalization]":
@@ -285,5 +264,7 @@ def _normalization(plan: BuildPlan) -> "dict[str, Normalization]":
     return found
 
 
-def _declared_ranges(plan: BuildPlan) -> dict[str, tuple[float, float]]:
-    return {name: table.range for name, table in plan.inputs.items() if table.range is not None}
+def _needs_histograms(plan: BuildPlan) -> bool:
+    from edgekit_converters.estimators import needs_histograms
+
+    return plan.precision == "auto" or plan.calibrator == "auto" or needs_histograms(plan.calibrator)

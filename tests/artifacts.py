@@ -21,6 +21,7 @@ from edgekit.artifact import (
 )
 from edgekit.documents import write_json
 from edgekit.golden import golden_files
+from edgekit_converters.types import Scheme
 
 
 def make_artifact(folder: Path, model: bytes, **changes: Any) -> Artifact:
@@ -52,6 +53,7 @@ def _manifest(model: bytes, **changes: Any) -> Manifest:
         "tools": {"edgekit": "0"},
         "inputs": tuple(map(_entry, loaded.inputs)),
         "outputs": tuple(map(_entry, loaded.outputs)),
+        "scheme": Scheme(precision="int8", io="int8"),
         "audit": AuditEntry(ops={}, custom_ops={}, tensor_dtypes={}, weights="none", macs=None, model_bytes=len(model)),
         **changes,
     }

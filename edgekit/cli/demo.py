@@ -24,9 +24,9 @@ def command(folder: Path, *, as_json: bool, verbose: bool) -> None:  # noqa: ARG
 
     Needs the [keras] extra: pip install "edgekit[keras]".
     """
-    from edgekit.cli.build import bar_progress
-    from edgekit.cli.build import render as render_artifact
+    from edgekit.cli.artifact_text import render as render_artifact
     from edgekit.cli.deploy import print_deployment
+    from edgekit.cli.options import bar_progress
     from edgekit.demo import demo
     from edgekit.report import document, print_report
 

@@ -23,7 +23,7 @@ def command(install: str | None, *, as_json: bool, verbose: bool) -> None:  # no
 
     Ends with exit code 1 where something is broken; what is only missing is optional.
     """
-    from edgekit.cli.build import bar_progress
+    from edgekit.cli.options import bar_progress
     from edgekit.doctor import examine
     from edgekit.doctor import install as install_tool
 

@@ -119,7 +119,8 @@ def _source(spec: str, subject: "Artifact | Path") -> bytes:
     from edgekit.errors import ModelError
     from edgekit.plan import BuildOptions, plan
     from edgekit.project import load_project
-    from edgekit.steps import convert, silent
+    from edgekit.samples import silent
+    from edgekit.steps import convert
     from edgekit.target import load_target
 
     path = Path(spec)

@@ -49,7 +49,7 @@ def command(
     brings to the outputs, and the error that has gathered at its result.
     """
     from edgekit.cache import open_cache
-    from edgekit.cli.build import bar_progress
+    from edgekit.cli.options import bar_progress
     from edgekit.explain import explain
 
     if plot is not None:

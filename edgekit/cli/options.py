@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
+    from edgekit.samples import Progress as StepProgress
+
 
 class Finding(Protocol):
     """A finding of any layer."""
@@ -90,6 +92,16 @@ def progress() -> "Iterator[Progress]":
     err = Console(stderr=True)
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         yield bar
+
+
+def bar_progress(bar: "Progress") -> "StepProgress":
+    """Steps of long work as one line that changes."""
+    task = bar.add_task("start", total=None)
+
+    def show(step: str, done: int | None = None, total: int | None = None) -> None:
+        bar.update(task, description=step, completed=done or 0, total=total)
+
+    return show
 
 
 def print_findings(findings: "Iterable[Finding]") -> None:

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgekit.cli.bench import measurement_options
-from edgekit.cli.build import bar_progress
-from edgekit.cli.options import common, emit, option, output, print_findings, progress
+from edgekit.cli.options import bar_progress, common, emit, option, output, print_findings, progress
 
 if TYPE_CHECKING:
     from edgekit.artifact import FindingEntry
     from edgekit.project import Project
-    from edgekit.steps import Progress
+    from edgekit.samples import Progress
     from edgekit.tune.run import Budget, File
 
 

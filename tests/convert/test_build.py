@@ -17,7 +17,8 @@ from edgekit.inspection import inspect
 from edgekit.plan import BuildOptions, plan
 from edgekit.predict import predict
 from edgekit.project import Project, load_project
-from edgekit.steps import convert, silent
+from edgekit.samples import silent
+from edgekit.steps import convert
 from edgekit.target import load_target
 from edgekit_converters.types import FloatModel
 from tests import kws

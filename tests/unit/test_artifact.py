@@ -21,6 +21,7 @@ from edgekit.artifact import (
     write_artifact,
 )
 from edgekit.errors import ArtifactError, EdgekitError, IntegrityError
+from edgekit_converters.types import Scheme
 
 pytestmark = pytest.mark.unit
 FILES = {MODEL: b"TFL3 not really", GOLDEN: b"{}", "golden/0-input-0.bin": bytes(range(16))}
@@ -39,6 +40,7 @@ def manifest(name: str = "demo") -> Manifest:
         tools={"edgekit": "0"},
         inputs=(),
         outputs=(),
+        scheme=Scheme(precision="int8", io="int8"),
         audit=AuditEntry(ops={}, custom_ops={}, tensor_dtypes={}, weights="none", macs=None, model_bytes=1),
     )
 

@@ -96,7 +96,7 @@ def test_the_artifacts_own_preprocessing_is_applied(model: Path, cases: Path, tm
 
 def test_the_samples_of_the_calibration_are_no_evaluation(model: Path, data: Data, tmp_path: Path) -> None:
     sha256 = evaluate_file(model, data).data_sha256
-    calibration = CalibrationEntry(sha256=sha256, samples=60, method="min-max")
+    calibration = CalibrationEntry(sha256=sha256, samples=60, calibrator="min-max")
     artifact = make_artifact(tmp_path / "kws", model.read_bytes(), calibration=calibration)
     assert "evaluated-on-calibration" in {finding.name for finding in evaluate_file(artifact, data).findings}
 

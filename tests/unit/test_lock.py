@@ -107,9 +107,7 @@ def test_before_a_build(project: Path) -> None:
     write_lock(build, msgspec.structs.replace(entry_of(build), tools={"in-another-environment": "1.0"}))
     assert check_before(build).source
     (project / "calibration.npz").write_bytes(b"other samples")
-    with pytest.raises(
-        LockError, match=r"locked one: calibration data: locked sha256 \w{12}, now"
-    ):
+    with pytest.raises(LockError, match=r"locked one: calibration data: locked sha256 \w{12}, now"):
         check_before(build)
     planned(project)
     (project / "model.tflite").unlink()

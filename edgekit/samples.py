@@ -1,0 +1,118 @@
+"""Calibration and evaluation data of a build: opened with its preprocessing, watched while read, judged afterwards."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from msgspec import to_builtins
+
+from edgekit.errors import AuditError, DataError, ModelError
+from edgekit.plan import BuildPlan, DataPlan
+from edgekit_converters import errors as converter_errors
+from edgekit_converters.types import Finding, FloatModel
+
+if TYPE_CHECKING:
+    from edgekit.metrics.protocol import Metric
+    from edgekit_converters.calibration import Dataset, Sample
+    from edgekit_converters.checks import Checks
+    from edgekit_converters.targets import Targets
+
+
+class Progress(Protocol):
+    """Told of every step; ``done`` and ``total`` count samples where a step has them."""
+
+    def __call__(self, step: str, done: int | None = None, total: int | None = None) -> None: ...
+
+
+def silent(step: str, done: int | None = None, total: int | None = None) -> None:
+    """Progress for callers that show none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOut:
+    """Evaluation data, opened."""
+
+    metric: "Metric"
+    dataset: "Dataset"
+    seen: "Checks"
+
+
+def open_held_out(plan: BuildPlan, float_model: FloatModel) -> HeldOut:
+    """The evaluation data with the metric that it is for; raises DataError and what ``metric_of`` raises."""
+    from edgekit.metrics import metric_of
+    from edgekit_converters.checks import Checks
+
+    metric = metric_of(plan.metric, detection=plan.detection, directory=plan.directory)
+    with foreign_errors():
+        dataset = open_data(plan, plan.evaluation, float_model, targets=metric.targets)
+    seen = Checks(float_model.inputs, declared=declared_ranges(plan), role="evaluation")
+    return HeldOut(metric=metric, dataset=dataset, seen=seen)
+
+
+def check_held_out(seen: "Checks", calibrated: "Checks | None") -> tuple[Finding, ...]:
+    """What a whole pass over the evaluation data showed; raises DataError for what makes it worthless."""
+    from edgekit_converters.checks import contradiction, overlap
+
+    findings = seen.findings()
+    if calibrated is not None:
+        findings += overlap(calibrated.digests(), seen.digests())
+        findings += contradiction(calibrated.spans, seen.spans)
+    stop_at_errors(findings)
+    return findings
+
+
+def open_data(
+    plan: BuildPlan, data: DataPlan | None, float_model: FloatModel, *, targets: "Targets" = "any"
+) -> "Dataset":
+    """The samples of a data plan, preprocessed as ``edgekit.toml`` declares."""
+    from edgekit_converters.calibration import open_dataset
+
+    assert data is not None  # noqa: S101 - build() asks only then
+    return open_dataset(
+        data.spec,
+        float_model.inputs,
+        transform=transform_of(plan),
+        limit=data.limit,
+        base=plan.directory,
+        targets=targets,
+    )
+
+
+def observed(dataset: "Dataset", seen: "Checks", step: str, progress: Progress) -> "Iterator[Sample]":
+    """The samples, each seen by the checks and told to the progress."""
+    for number, sample in enumerate(dataset.samples(), start=1):
+        seen.see(sample)
+        yield sample
+        progress(step, number, dataset.count)
+
+
+@contextmanager
+def foreign_errors() -> Iterator[None]:
+    """Errors of the converters become edgekit's own, with their exit codes."""
+    try:
+        yield
+    except converter_errors.DataError as err:
+        raise DataError(err.message, hint=err.hint) from err
+    except converter_errors.MismatchError as err:
+        raise AuditError(err.message, hint=err.hint) from err
+    except converter_errors.ConverterError as err:
+        raise ModelError(err.message, hint=err.hint) from err
+
+
+def stop_at_errors(findings: tuple[Finding, ...]) -> None:
+    """Raise DataError for the first finding that is an error, with all of them in ``details``."""
+    errors = [finding for finding in findings if finding.severity == "error"]
+    if errors:
+        raise DataError(f"{errors[0].name}: {errors[0].message}", hint=errors[0].fix, details={"findings": findings})
+
+
+def transform_of(plan: BuildPlan) -> "Callable[[str, Any], Any]":
+    from edgekit.agent.preprocess import apply
+
+    specs = {name: to_builtins(table.preprocessing) for name, table in plan.inputs.items() if table.preprocessing}
+    return lambda name, array: apply(specs[name], array) if name in specs else array
+
+
+def declared_ranges(plan: BuildPlan) -> dict[str, tuple[float, float]]:
+    return {name: table.range for name, table in plan.inputs.items() if table.range is not None}
