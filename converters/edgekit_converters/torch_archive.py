@@ -27,11 +27,13 @@ _OP = re.compile(
 _FUNCTION = re.compile(r"(?:torch|_operator|math|#)")
 _EXPRESSION = re.compile(r"[\w\s+\-*/(),<>=!&|~%.]*")
 _WORD = re.compile(r"[A-Za-z_]\w*")
+_QUOTED_SIZE = re.compile(r"'([suz]\d+)'")
 _SIZE = re.compile(
-    r"[suz]\d+|Eq|Ne|Lt|Le|Gt|Ge|Max|Min|Mod|PythonMod|(Floor|Ceil|Clean)Div|ModularIndexing|Where|And|Or|Not|Abs|floor"
-    r"|ceiling|(Trunc|Floor|Ceil)ToInt|(Int|Float)TrueDiv|ToFloat|PowByNatural|FloatPow|[Tt]rue|[Ff]alse|oo|int_oo"
+    r"[suz]\d+|Symbol|Integer|Rational|Float|positive|nonnegative|integer|real|Add|Mul|Pow"
+    r"|Eq|Ne|Lt|Le|Gt|Ge|Max|Min|Mod|PythonMod|(Floor|Ceil|Clean)Div|ModularIndexing|Where|And|Or|Not|Abs|floor|ceiling"
+    r"|(Trunc|Floor|Ceil)ToInt|(Int|Float)TrueDiv|ToFloat|PowByNatural|FloatPow|[Tt]rue|[Ff]alse|oo|int_oo"
 )
-"""A size such as ``s0``, and the functions of sizes that torch writes."""
+"""A size such as ``s0``, and the functions of sizes that torch and sympy's ``srepr`` write."""
 
 
 def refuse_code(path: Path) -> None:
@@ -96,11 +98,11 @@ def is_operation(target: str) -> bool:
 
 def is_arithmetic(expression: str) -> bool:
     """Whether an expression of sizes has only numbers, sizes such as ``s0`` and functions of sizes."""
-    words = _WORD.findall(expression)
+    bare = _QUOTED_SIZE.sub(r"\1", expression)
     return (
-        _EXPRESSION.fullmatch(expression) is not None
-        and re.search(r"\.(?!\d)", expression) is None  # 0.5, and no attribute
-        and all(_SIZE.fullmatch(word) for word in words)
+        _EXPRESSION.fullmatch(bare) is not None
+        and re.search(r"\.(?!\d)", bare) is None  # 0.5, and no attribute
+        and all(_SIZE.fullmatch(word) for word in _WORD.findall(bare))
     )
 
 

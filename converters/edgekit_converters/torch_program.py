@@ -128,14 +128,43 @@ def _is_tensor(node: Any) -> bool:
 
 
 def _refuse_state(program: "ExportedProgram") -> None:
+    """Raise SourceError for a network in training mode or one that writes what outlives a call."""
+    import torch
+
+    modes = {torch.ops.aten.batch_norm.default: 5, torch.ops.aten.dropout.default: 2}  # position of `training`
+    kept = {node for node in program.graph.nodes if node.op == "placeholder"}
     signature = program.graph_signature
-    changed = [*signature.buffers_to_mutate.values(), *signature.user_inputs_to_mutate.values()]
+    changed = {*signature.buffers_to_mutate.values(), *signature.user_inputs_to_mutate.values()}
+    for node in program.graph.nodes:
+        schema = getattr(node.target, "_schema", None)
+        if schema is None:
+            continue
+        if node.target in modes and node.args[modes[node.target]]:
+            raise SourceError(
+                f"The network was exported in training mode ({schema.name} changes with every call).",
+                hint="Call network.eval() before torch.export.export.",
+            )
+        written = [
+            value
+            for value, argument in zip(node.args, schema.arguments, strict=False)
+            if argument.alias_info is not None and argument.alias_info.is_write
+        ]
+        changed |= {str(base.target) for value in written if (base := _base(value)) in kept}
     if changed:
         raise SourceError(
-            f"The network changes {changed[0]!r} while it computes, and a .tflite would not remember that.",
-            hint="Call network.eval() before exporting (a batch norm in training mode does this); if the network keeps "
-            "a state on purpose, make the state an input and an output.",
+            f"The network writes {min(changed)!r} while it computes, and a .tflite would not remember that.",
+            hint="Make the state an input and an output of forward(), and keep it in the application.",
         )
+
+
+def _base(node: Any) -> Any:
+    """The tensor that a node shares its memory with, through views and in-place operations."""
+    while node.op == "call_function":
+        arguments = getattr(getattr(node.target, "_schema", None), "arguments", ())
+        if not arguments or arguments[0].alias_info is None:
+            return node
+        node = node.args[0]
+    return node
 
 
 def _outputs(program: "ExportedProgram") -> list[tuple[str, str]]:

@@ -77,7 +77,19 @@ def test_other_functions_are_no_operations(target: str) -> None:
     assert not is_operation(target)
 
 
-@pytest.mark.parametrize("expression", ["s0", "2*s77 + 1", "Max(1, FloorDiv(s0, 2))", "Eq(s0, 4)", "0.5*s1", "u0 >= 2"])
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "s0",
+        "Symbol('s40', positive=True, integer=True)",
+        "Mul(Integer(2), Symbol('s1'))",
+        "2*s77 + 1",
+        "Max(1, FloorDiv(s0, 2))",
+        "Eq(s0, 4)",
+        "0.5*s1",
+        "u0 >= 2",
+    ],
+)
 def test_sizes(expression: str) -> None:
     assert is_arithmetic(expression)
 
