@@ -226,6 +226,7 @@ def _quantized(here: Model, sample: "Sample") -> "Arrays":
 
 def _invoke(here: Model, arrays: "Arrays") -> "dict[str, Array]":
     try:
+        here.reset()
         return here.run(arrays)
     except ModelRefused as err:
         raise _refused(err) from err

@@ -48,6 +48,8 @@ def golden_files(
     disagreements: list[Disagreement] = []
     for number, sample in enumerate(chosen):
         inputs = {tensor.name: quantize(sample[tensor.name], tensor) for tensor in interpreter.inputs}
+        interpreter.reset()
+        plain.reset()
         outputs = interpreter.run(inputs)
         disagreements.extend(_disagreements(outputs, plain.run(inputs)))
         vectors.append(

@@ -139,6 +139,7 @@ def runner(tflite: bytes) -> Callable[[Arrays], dict[str, Any]]:
     def run(sample: Arrays) -> dict[str, Any]:
         for name, details in inputs.items():
             interpreter.set_tensor(details["index"], _to_integers(sample[name], details))
+        interpreter.reset_all_variables()  # samples are independent of each other
         interpreter.invoke()
         return {name: _to_real(interpreter.get_tensor(details["index"]), details) for name, details in outputs.items()}
 

@@ -17,6 +17,7 @@ from edgekit_converters.float16 import halve_weights
 from edgekit_converters.output_room import widen_outputs
 from edgekit_converters.islands import fill_islands
 from edgekit_converters.recipes import INT4_OPS, activation_bits, check_scheme, make_recipe
+from edgekit_converters.states import follow_outputs, refuse_variables, tie_ranges
 from edgekit_converters.types import Finding, FloatModel, Precision, QuantizedModel, Ranges, Scheme
 
 RECURRENT_OPS = frozenset({
@@ -47,7 +48,7 @@ def quantize(model: FloatModel, *, scheme: Scheme, ranges: Ranges | None = None)
         parsed, tools = _float16(model), {}
     else:
         _refuse_recurrent(model, scheme.precision)
-        parsed, findings = _integer(model, scheme, ranges)
+        parsed, findings = _stream(model, scheme, ranges)
     # The order of a graph's inputs and outputs survives quantization; the names of tensors do not.
     add_signature(
         parsed,
@@ -73,6 +74,16 @@ def _float16(model: FloatModel) -> Any:
             hint="Build it with --precision float32.",
         )
     return parsed
+
+
+def _stream(model: FloatModel, scheme: Scheme, ranges: Ranges | None) -> tuple[Any, tuple[Finding, ...]]:
+    """``_integer`` with each state's input and output on one grid: twice where a kernel dictates its output's."""
+    if ranges is None or not model.states:
+        return _integer(model, scheme, ranges)
+    tied = tie_ranges(model, ranges)
+    found = _integer(model, scheme, tied)
+    followed = follow_outputs(model, tied, found[0])
+    return found if followed is None else _integer(model, scheme, followed)
 
 
 def _integer(model: FloatModel, scheme: Scheme, ranges: Ranges | None) -> tuple[Any, tuple[Finding, ...]]:
@@ -195,6 +206,7 @@ def _int8_weights(model: Any, *, rescued: frozenset[str]) -> Counter[str]:
 
 def _refuse_recurrent(model: FloatModel, precision: Precision) -> None:
     parsed = read(model.tflite, what="the float model")
+    refuse_variables(parsed, precision)
     found = sorted({builtin_name(code) for code in parsed.operatorCodes} & RECURRENT_OPS)
     if found:
         why = (

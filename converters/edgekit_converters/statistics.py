@@ -115,6 +115,7 @@ class _Observer:
     def run(self, sample: Mapping[str, Any]) -> None:
         for name, view in self._inputs.items():
             view()[...] = sample[name]
+        self._interpreter.reset_all_variables()  # samples are independent of each other
         self._interpreter.invoke()
 
     def outputs(self) -> dict[str, Any]:

@@ -88,6 +88,8 @@ class FloatModel:
     findings: tuple[Finding, ...] = ()
     fidelity: Fidelity | None = None
     """None where nothing was converted (a .tflite source) or nothing was compared."""
+    states: Mapping[str, str] = field(default_factory=dict)
+    """State input -> the output that becomes it at the next frame; empty for a model that is no stream."""
     files: tuple[str, ...] = ()
     """Code of a ``package.module:function`` source, relative to the project's folder."""
 

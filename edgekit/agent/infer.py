@@ -70,6 +70,7 @@ def infer_process(request: Request, _stdin: BinaryIO, emit: Emit) -> Result:
     count = 0
     with io.open(request["data"], "rb") as stream:
         for sample in _samples(stream, model.inputs, window):
+            model.reset()  # samples are independent of each other
             outgoing.add(_pack(model.run(sample), model.outputs))
             count += 1
     outgoing.flush()

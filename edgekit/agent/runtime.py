@@ -146,11 +146,13 @@ class Model:
                 arguments["experimental_delegates"] = [module.load_delegate(delegate)]
             except (ValueError, OSError, RuntimeError) as err:
                 raise DelegateRefused("%s: %s" % (delegate, err)) from err
+        self._open = lambda: module.Interpreter(**arguments)
         try:
             with _without_notes():
-                self.interpreter = module.Interpreter(**arguments)
+                self.interpreter = self._open()
                 self.interpreter.allocate_tensors()
                 self.inputs, self.outputs = self._tensors()  # follows the signature, which may point at nothing
+                self._has_resources = _has_resources(self.interpreter)
         except (ValueError, RuntimeError) as err:
             raise ModelRefused(_reason(err)) from err
 
@@ -181,11 +183,30 @@ class Model:
         except (ValueError, RuntimeError) as err:
             raise ModelRefused(_reason(err)) from err
 
+    def reset(self) -> None:
+        """Forget what earlier runs left behind: the state of an LSTM, the variables of a streaming model.
+
+        Raises ModelRefused.
+        """
+        try:
+            self.interpreter.reset_all_variables()  # tensors that are variables
+            if self._has_resources:
+                with _without_notes():
+                    self.interpreter = self._open()  # resources live as long as their interpreter
+                    self.interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as err:
+            raise ModelRefused(_reason(err)) from err
+
     def run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        """Arrays by input name in, arrays by output name out."""
+        """Arrays by input name in, arrays by output name out; state that the model holds goes on, see ``reset``."""
         self.set_inputs(arrays)
         self.invoke()
         return self.get_outputs()
+
+
+def _has_resources(interpreter: Any) -> bool:
+    """Whether it keeps state in variables of its own (TensorFlow's), which nothing but a new interpreter empties."""
+    return any(details["op_name"] == "VAR_HANDLE" for details in interpreter._get_ops_details())
 
 
 def _named(

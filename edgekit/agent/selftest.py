@@ -45,6 +45,7 @@ def self_test(request: Request, stdin: BinaryIO, emit: Emit) -> Result:
     worst: Dict[str, Result] = {}
     for number, vector in enumerate(golden["vectors"]):
         inputs = {item.name: _read_tensor(folder, vector["inputs"], item) for item in model.inputs}
+        model.reset()
         found = model.run(inputs)
         emit("vector", number=number, count=len(golden["vectors"]))
         for item in model.outputs:
