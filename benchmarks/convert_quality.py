@@ -11,6 +11,7 @@ at, what is promised of them is measured in ``build_speed``.
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
 import time
@@ -35,6 +36,7 @@ from edgekit_converters.types import Calibrator
 BASELINES = ROOT / "benchmarks" / "baselines"
 TOLERANCE_DB = 0.2
 PEERS = {"TFLiteConverter": "tflite_converter_int8.py", "ai-edge-quantizer": "ai_edge_quantizer_int8.py"}
+ARTIFACT = "artifact"
 OURS = "edgekit int8 auto"
 """The cell that is compared with the peers."""
 
@@ -62,7 +64,8 @@ def commands(case: Case, float_model: Path, samples: Path, out: Path, *, quick: 
     """Cell -> the command that makes its file."""
 
     def edgekit(*options: str) -> list[str | Path]:
-        return [sys.executable, BASELINES / "edgekit_quantize.py", float_model, samples, out, *options]
+        made = ("--calibration", samples, "--output", out.parent / ARTIFACT, "--target=x86-64", "--no-cache")
+        return [sys.executable, "-m", "edgekit", "build", float_model, *made, *options]
 
     found = {
         f"edgekit int8 {calibrator}": edgekit("--precision=int8", f"--calibrator={calibrator}")
@@ -71,7 +74,7 @@ def commands(case: Case, float_model: Path, samples: Path, out: Path, *, quick: 
     if not quick:
         for calibrator in get_args(Calibrator):
             found[f"edgekit int8 {calibrator}"] = edgekit("--precision=int8", f"--calibrator={calibrator}")
-        found["edgekit int16x8 min-max"] = edgekit("--precision=int16x8", "--calibrator=min-max")
+        found["edgekit int16x8 auto"] = edgekit("--precision=int16x8", "--calibrator=auto")
         found["edgekit float16"] = edgekit("--precision=float16")
         found["edgekit dynamic"] = edgekit("--precision=dynamic")
     for peer, script in PEERS.items():
@@ -105,6 +108,7 @@ def measure(name: str, case: Case, folder: Path, *, rounds: int, quick: bool) ->
                 continue
             say(f"  {name}: {cell}")
             out.unlink(missing_ok=True)
+            shutil.rmtree(folder / ARTIFACT, ignore_errors=True)
             start = time.perf_counter()
             try:
                 peaks[cell].append(run_sampled(cells[cell], folder))
@@ -113,7 +117,8 @@ def measure(name: str, case: Case, folder: Path, *, rounds: int, quick: bool) ->
                 continue
             walls[cell].append(time.perf_counter() - start)
             if cell not in quality:
-                quality[cell] = judge(cell, out, expected, case)
+                made = folder / ARTIFACT / "model.tflite" if cell.startswith("edgekit") else out
+                quality[cell] = judge(cell, made, expected, case)
     return [
         first,
         *(

@@ -10,7 +10,7 @@ from edgekit.ladder import Candidate
 from edgekit.manifest import evaluation_entry
 from edgekit.plan import BuildPlan
 from edgekit.rungs import Options, rescues_of
-from edgekit.samples import Progress, check_held_out, foreign_errors, observed, open_held_out
+from edgekit.samples import Progress, check_held_out, foreign_errors, observed, open_held_out, runner_of
 from edgekit.search import SearchInputs, search
 from edgekit.search_result import SearchResult, refusal
 from edgekit.steps import Calibrated, Evaluated, finish
@@ -70,7 +70,7 @@ def find_file(
     def make(candidate: Candidate) -> "CandidateFile":
         file = maker(candidate)
         finished = finish(plan, file.quantized, labels)
-        audit(finished.tflite, scheme=candidate.scheme, target=plan.target)
+        audit(finished.tflite, scheme=candidate.scheme, target=plan.target, states=float_model.states)
         return replace(file, quantized=finished)
 
     def calibration() -> "Iterator[Arrays]":
@@ -83,8 +83,8 @@ def find_file(
             options=Options(
                 scheme=plan.scheme,
                 calibrator=plan.calibrator,
-                equalize=plan.equalize,
-                correct_bias=plan.correct_biases,
+                equalize=plan.equalize == "on",
+                correct_bias=plan.correct_biases == "on",
                 precisions=_precisions(plan),
                 rescues=rescues_of(plan.target),
                 choices=choices,
@@ -95,6 +95,7 @@ def find_file(
             metric=held_out.metric,
             max_drop=plan.max_drop or "",
             max_trials=plan.max_trials,
+            run=runner_of(plan),
             latency=latency,
         ),
         progress=progress,

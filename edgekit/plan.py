@@ -19,6 +19,7 @@ from edgekit.project import (
     Evaluation,
     Input,
     Project,
+    Stream,
     parse_fraction,
 )
 from edgekit.scheme import decide_precision, decide_scheme
@@ -27,6 +28,8 @@ from edgekit_converters.sources import FACTORY
 from edgekit_converters.types import Scheme
 
 Layout = Literal["nchw", "nhwc"]
+Switch = Literal["auto", "on", "off"]
+"""``auto``: where the file made with it is surely better on the calibration samples."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,8 +93,8 @@ class BuildPlan:
     calibrator: CalibratorName
     fixed_io: bool
     """The user named ``scheme.io``: a search leaves it as it is."""
-    equalize: bool
-    correct_biases: bool
+    equalize: Switch
+    correct_biases: Switch
     batch: int
     inputs: dict[str, Input]
     labels: Path | None
@@ -100,6 +103,8 @@ class BuildPlan:
     metric: str
     detection: Detection | None
     """How a detector's outputs are read; None where edgekit.toml does not say."""
+    stream: Stream | None
+    """How frames follow each other; None for a model of independent samples."""
     max_drop: str | None
     max_trials: int
     keep_best: bool
@@ -133,10 +138,10 @@ def plan(project: Project, target: Target, options: BuildOptions, directory: Pat
         target=target,
         precision=precision,
         scheme=decide_scheme(precision, wishes, target),
-        calibrator=options.calibrator or (project.calibration.calibrator if project.calibration else "min-max"),
+        calibrator=options.calibrator or (project.calibration.calibrator if project.calibration else "auto"),
         fixed_io=wishes.io is not None,
-        equalize=wishes.equalize,
-        correct_biases=wishes.correct_biases,
+        equalize=_switch(wishes.equalize),
+        correct_biases=_switch(wishes.correct_biases),
         batch=model.batch if model else 1,
         inputs=project.input,
         labels=directory / model.labels if model and model.labels else None,
@@ -144,6 +149,7 @@ def plan(project: Project, target: Target, options: BuildOptions, directory: Pat
         evaluation=evaluation,
         metric=metric,
         detection=project.detection,
+        stream=project.stream,
         max_drop=max_drop,
         max_trials=wishes.max_trials,
         keep_best=options.keep_best,
@@ -197,6 +203,12 @@ def _needs_calibration(precision: str, calibration: DataPlan | None) -> None:
             hint="Give --calibration DATA (.npz, .npy, a folder of images or package.module:function), "
             "or choose --precision float16 or dynamic, which need none.",
         )
+
+
+def _switch(wish: bool | None) -> Switch:
+    if wish is None:
+        return "auto"
+    return "on" if wish else "off"
 
 
 def _check_keep_best(precision: str, options: BuildOptions) -> None:

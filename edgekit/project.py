@@ -86,10 +86,10 @@ class Build(Document, frozen=True, kw_only=True):
     """Scales of the weights; default: per channel where the target allows it."""
     activations: Literal["affine", "symmetric"] | None = None
     """Default: affine where the target allows it."""
-    equalize: bool = False
-    """Cross-layer equalization (Nagel et al. 2019)."""
-    correct_biases: bool = False
-    """Empirical bias correction (Nagel et al. 2019)."""
+    equalize: bool | None = None
+    """Cross-layer equalization (Nagel et al. 2019); None: where the file made with it is surely better."""
+    correct_biases: bool | None = None
+    """Empirical bias correction (Nagel et al. 2019); None: where the file made with it is surely better."""
     max_trials: Annotated[int, msgspec.Meta(ge=4)] = 24
     """Evaluations that ``precision = "auto"`` may make."""
 
@@ -100,8 +100,8 @@ class Calibration(Document, frozen=True, kw_only=True):
     data: PathText
     samples: PositiveInt | None = None
     """Use at most this many samples; None is all."""
-    calibrator: CalibratorName = "min-max"
-    """How ranges are estimated; ``auto`` measures all of them."""
+    calibrator: CalibratorName = "auto"
+    """How ranges are estimated; ``auto`` measures which is best for this model."""
 
 
 class Evaluation(Document, frozen=True, kw_only=True):
@@ -149,6 +149,16 @@ class Detection(Document, frozen=True, kw_only=True):
     """COCO category of each class of the model, without the background; default: those of the data, rising."""
 
 
+class Stream(Document, frozen=True, kw_only=True):
+    """A model that is run frame after frame; each sample of its data is a sequence of frames."""
+
+    state: dict[str, str] = msgspec.field(default_factory=dict)
+    """State input -> the output that becomes it at the next frame; it starts at 0. Empty: the model keeps its state in
+    variables of its own, which are emptied before each sequence."""
+    output: Literal["last", "mean"] = "last"
+    """What the metric sees of a sequence: the outputs of its last frame, or their mean over all frames."""
+
+
 class Deploy(Document, frozen=True, kw_only=True):
     """The application's side of a deployment; commands run by ``sh -c`` on the device."""
 
@@ -175,6 +185,8 @@ class Project(Document, frozen=True, kw_only=True):
     evaluation: Evaluation | None = None
     detection: Detection | None = None
     """Only for detectors."""
+    stream: Stream | None = None
+    """Only for models that are run frame after frame."""
     deploy: Deploy = Deploy()
 
 

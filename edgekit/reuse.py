@@ -14,6 +14,7 @@ from edgekit.plan import BuildPlan, DataPlan
 from edgekit.samples import Progress
 from edgekit.steps import convert, input_hints, source_of
 from edgekit.versions import working_set
+from edgekit_converters.environments import TOOLS
 from edgekit_converters.types import FloatModel
 
 CONVERTED = "float.tflite"
@@ -74,11 +75,13 @@ def _conversion_key(plan: BuildPlan) -> str:
         sha256_file(source.weights) if source.weights and source.weights.is_file() else None,
         source.layout,
         source.unroll,
+        plan.stream,
         plan.batch,
         {name: asdict(hint) for name, hint in input_hints(plan, source).items()},
         # what the conversion was compared on stands in the manifest
         [item and _data_digest(plan, item) for item in (plan.calibration, plan.evaluation)],
         working_set(),
+        TOOLS.get(source.format),
     )
 
 
