@@ -17,7 +17,7 @@ import msgspec
 from edgekit.documents import Document, parse_json, read_bounded, write_json
 from edgekit.errors import ArtifactError, IntegrityError
 from edgekit.metrics.entries import EvaluationEntry
-from edgekit.project import ModelName, Preprocessing
+from edgekit.project import ModelName, Preprocessing, Stream
 from edgekit.target import IoName, PrecisionName
 from edgekit_converters.types import Calibrator, Fidelity, Scheme
 
@@ -157,6 +157,8 @@ class Manifest(Document, frozen=True, kw_only=True):
     inputs: tuple[TensorEntry, ...]
     outputs: tuple[TensorEntry, ...]
     labels: tuple[str, ...] | None = None
+    stream: Stream | None = None
+    """How an application runs it frame after frame; None where samples are independent."""
     scheme: Scheme
     """How it is quantized, layer by layer where layers differ."""
     fidelity: Fidelity | None = None

@@ -4,7 +4,7 @@ What its tensors hold is checked in ``precision.py``; here, whether the target h
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from edgekit.agent.events import AgentError
 from edgekit.agent.runtime import NONE, XNNPACK
 from edgekit.errors import AuditError, ModelError
 from edgekit.precision import REAL, broken, check_precision
+from edgekit.streams import check_states
 from edgekit.target import Target
 from edgekit_converters.errors import ConverterError
 from edgekit_converters.structure import Structure, read_structure
@@ -31,8 +32,8 @@ class Audit:
     """Warnings and notes; an error raises AuditError."""
 
 
-def audit(tflite: bytes, *, scheme: Scheme, target: Target) -> Audit:
-    """Check the finished file.
+def audit(tflite: bytes, *, scheme: Scheme, target: Target, states: Mapping[str, str] | None = None) -> Audit:
+    """Check the finished file; ``states`` are a stream's: input -> the output that becomes it.
 
     Raises:
         AuditError: it is not what was asked for, holds an op that the target's runtime does not have, or does not
@@ -42,6 +43,7 @@ def audit(tflite: bytes, *, scheme: Scheme, target: Target) -> Audit:
     structure = read(tflite)
     findings = (
         *check_precision(structure, scheme),
+        *check_states(structure, states or {}),
         *check_ops(structure, target),
         *check_execution(tflite, structure),
     )

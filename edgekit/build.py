@@ -145,7 +145,7 @@ def _straight(
     quantized = quantize(plan, float_model, calibrated, progress)
     model = finish(plan, quantized.model, labels)
     progress("audit")
-    audited = audit(model.tflite, scheme=plan.scheme, target=plan.target)
+    audited = audit(model.tflite, scheme=plan.scheme, target=plan.target, states=float_model.states)
     evaluated = evaluate(plan, float_model, model, calibrated, progress) if plan.evaluation else None
     return _Parts(
         model=model,
@@ -176,7 +176,9 @@ def _searched(
     return _Parts(
         model=result.quantized,
         scheme=result.candidate.scheme,
-        audit=audit(result.quantized.tflite, scheme=result.candidate.scheme, target=plan.target),
+        audit=audit(
+            result.quantized.tflite, scheme=result.candidate.scheme, target=plan.target, states=float_model.states
+        ),
         evaluated=found.evaluated,
         calibrator=result.calibrator,
         search=search_entry(result),

@@ -104,6 +104,7 @@ def runner(tflite: bytes, *, num_threads: int = 1) -> "Run":
     def run(inputs: "Mapping[str, Array]") -> "Mapping[str, Array]":
         arrays = {tensor.name: quantize(inputs[tensor.name], tensor) for tensor in model.inputs}
         try:
+            model.reset()  # samples are independent of each other
             outputs = model.run(arrays)
         except ModelRefused as err:
             raise refused(err) from err
@@ -118,16 +119,19 @@ def evaluate(
     samples: Iterable[EvaluationSample],
     metric: Metric | None = None,
     *,
+    make_run: "Callable[[bytes], Run]" = runner,
     on_sample: Callable[[], None] = lambda: None,
 ) -> Evaluation:
     """Measure two .tflite files in one pass over the samples and compare them; ``metric`` is top1 by default.
+
+    ``make_run`` makes a .tflite what ``measure`` takes, such as ``stream_runner`` for a stream.
 
     Raises:
         DataError: no sample, or samples or outputs that do not suit the metric.
         ModelError: a model that does not run or gives NaN.
     """
     metric = metric or metric_of("top1")
-    runs = runner(float_model), runner(model)
+    runs = make_run(float_model), make_run(model)
     measurements = Measurement(metric), Measurement(metric)
     for sample in samples:
         for run, measurement in zip(runs, measurements, strict=True):

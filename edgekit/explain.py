@@ -12,7 +12,7 @@ from edgekit.errors import ArtifactError, IntegrityError, ProjectError
 from edgekit.plan import BuildOptions, BuildPlan, plan
 from edgekit.project import load_project
 from edgekit.reuse import convert_or_reuse
-from edgekit.samples import Progress, foreign_errors, open_data
+from edgekit.samples import Progress, foreign_errors, inferences, open_data
 from edgekit.target import load_target
 from edgekit_converters.layer_names import short_name
 from edgekit_converters.types import Finding, FloatModel
@@ -134,7 +134,7 @@ def _samples(
 ) -> "tuple[Iterable[Mapping[str, Array]], tuple[Finding, ...]]":
     if from_data:
         dataset = open_data(planned, planned.calibration, float_model)
-        return (sample.inputs for sample in dataset.samples()), ()
+        return inferences(planned, float_model, dataset.samples()), ()
     golden = parse_json((artifact.path / GOLDEN).read_bytes(), Golden, IntegrityError, where=GOLDEN)
     if golden.kind == "calibration":
         return _golden_samples(artifact, golden), ()

@@ -162,6 +162,7 @@ def settings_of(plan: BuildPlan) -> dict[str, str]:
         "evaluation-samples": plan.evaluation.limit if plan.evaluation else None,
         "metric": plan.metric,
         "max-drop": plan.max_drop,
+        "stream": None if plan.stream is None else msgspec.json.encode(plan.stream, order="sorted").decode(),
         "max-trials": plan.max_trials,
     }
     return {name: str(value) for name, value in chosen.items() if value is not None}

@@ -79,6 +79,7 @@ def make_manifest(
             for spec, own in zip(quantized.outputs, float_model.outputs, strict=True)
         ),
         labels=labels,
+        stream=plan.stream,
         scheme=scheme,
         fidelity=float_model.fidelity,
         search=search,

@@ -1,6 +1,6 @@
 """Calibration and evaluation data of a build: opened with its preprocessing, watched while read, judged afterwards."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,10 +13,15 @@ from edgekit_converters import errors as converter_errors
 from edgekit_converters.types import Finding, FloatModel
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from edgekit.evaluate import Run
     from edgekit.metrics.protocol import Metric
     from edgekit_converters.calibration import Dataset, Sample
     from edgekit_converters.checks import Checks
     from edgekit_converters.targets import Targets
+
+    Arrays = Mapping[str, np.ndarray[Any, Any]]
 
 
 class Progress(Protocol):
@@ -67,16 +72,37 @@ def open_data(
 ) -> "Dataset":
     """The samples of a data plan, preprocessed as ``edgekit.toml`` declares."""
     from edgekit_converters.calibration import open_dataset
+    from edgekit_converters.states import frame_inputs
 
     assert data is not None  # noqa: S101 - build() asks only then
     return open_dataset(
         data.spec,
-        float_model.inputs,
+        frame_inputs(float_model),
         transform=transform_of(plan),
         limit=data.limit,
         base=plan.directory,
         targets=targets,
+        frames=plan.stream is not None,
     )
+
+
+def inferences(plan: BuildPlan, float_model: FloatModel, samples: "Iterable[Sample]") -> "Iterator[Arrays]":
+    """What the model is given, one inference after the other: a sample each, or every frame of a stream's sequences."""
+    sequences = (sample.inputs for sample in samples)
+    if plan.stream is None:
+        return sequences
+    from edgekit_converters.streams import float_frames
+
+    return float_frames(float_model, sequences)
+
+
+def runner_of(plan: BuildPlan) -> "Callable[[bytes], Run]":
+    """What makes a .tflite a model that ``measure`` takes: sample by sample, or sequence by sequence."""
+    from edgekit.evaluate import runner
+    from edgekit.streams import stream_runner
+
+    stream = plan.stream
+    return runner if stream is None else lambda tflite: stream_runner(tflite, stream)
 
 
 def observed(dataset: "Dataset", seen: "Checks", step: str, progress: Progress) -> "Iterator[Sample]":

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,9 +14,11 @@ from edgekit.samples import (
     check_held_out,
     declared_ranges,
     foreign_errors,
+    inferences,
     observed,
     open_data,
     open_held_out,
+    runner_of,
     stop_at_errors,
     transform_of,
 )
@@ -109,6 +112,7 @@ def convert(plan: BuildPlan, progress: Progress) -> FloatModel:
             max_memory_mib=plan.max_memory_mib,
             on_event=progress,
         )
+        float_model = _as_stream(plan, float_model)
     names = [spec.name for spec in float_model.inputs]
     for name in plan.inputs:
         if name not in names:
@@ -117,6 +121,16 @@ def convert(plan: BuildPlan, progress: Progress) -> FloatModel:
                 hint=f"Its inputs are: {', '.join(names)}.",
             )
     return float_model
+
+
+def _as_stream(plan: BuildPlan, float_model: FloatModel) -> FloatModel:
+    """With the states that [stream] names; raises the converters' SourceError where they do not fit."""
+    from edgekit_converters.states import check_states
+
+    if plan.stream is None:
+        return float_model
+    check_states(float_model, plan.stream.state)
+    return replace(float_model, states=dict(plan.stream.state))
 
 
 def input_hints(plan: BuildPlan, source: "ModelSource") -> "dict[str, InputHint]":
@@ -143,6 +157,7 @@ def _probes(plan: BuildPlan, float_model: FloatModel) -> "Probes":
     from edgekit_converters.child import Probes
     from edgekit_converters.fidelity import SAMPLES, random_samples
 
+    float_model = _as_stream(plan, float_model)
     kinds: tuple[tuple[Literal["calibration", "evaluation"], DataPlan | None], ...] = (
         ("calibration", plan.calibration),
         ("evaluation", plan.evaluation),
@@ -150,8 +165,8 @@ def _probes(plan: BuildPlan, float_model: FloatModel) -> "Probes":
     for kind, data in kinds:
         if data is not None:
             few = replace(data, limit=min(SAMPLES, data.limit or SAMPLES))
-            samples = [sample.inputs for sample in open_data(plan, few, float_model).samples()]
-            return Probes(kind=kind, samples=samples)
+            samples = inferences(plan, float_model, open_data(plan, few, float_model).samples())
+            return Probes(kind=kind, samples=list(islice(samples, SAMPLES)))
     return Probes(kind="random", samples=random_samples(float_model, declared_ranges(plan)))
 
 
@@ -167,19 +182,19 @@ def calibrate(plan: BuildPlan, float_model: FloatModel, progress: Progress) -> C
         seen = Checks(float_model.inputs, declared=declared_ranges(plan), role="calibration")
 
         def first_pass() -> "Iterator[Arrays]":
-            for sample in observed(dataset, seen, "calibrate", progress):
+            for inputs in inferences(plan, float_model, observed(dataset, seen, "calibrate", progress)):
                 if len(golden) < VECTORS:
-                    golden.append(sample.inputs)
-                yield sample.inputs
+                    golden.append(inputs)
+                yield inputs
 
         def samples() -> "Iterable[Arrays]":
-            return (sample.inputs for sample in dataset.samples()) if seen.count else first_pass()
+            return inferences(plan, float_model, dataset.samples()) if seen.count else first_pass()
 
         statistics = collect_statistics(
             float_model.tflite,
             samples,
             histograms=_needs_histograms(plan),
-            on_outputs=seen.see_outputs,
+            on_outputs=None if plan.stream else seen.see_outputs,  # a frame may well say what the last one said
         )
     findings = seen.findings()
     stop_at_errors(findings)
@@ -205,8 +220,8 @@ def quantize(plan: BuildPlan, float_model: FloatModel, calibrated: Calibrated | 
             statistics,
             samples,
             calibrator=plan.calibrator,
-            equalization="on" if plan.equalize else "off",
-            bias_correction="on" if plan.correct_biases else "off",
+            equalization=plan.equalize,
+            bias_correction=plan.correct_biases,
             on_trial=lambda trial: progress(f"measured {trial.calibrator}"),
         )
         made = quantize_model(found.model, scheme=scheme, ranges=found.ranges)
@@ -241,7 +256,9 @@ def evaluate(
     held_out = open_held_out(plan, float_model)
     with foreign_errors():
         samples = observed(held_out.dataset, held_out.seen, "evaluate", progress)
-        result = evaluate_models(float_model.tflite, quantized.tflite, samples, held_out.metric)
+        result = evaluate_models(
+            float_model.tflite, quantized.tflite, samples, held_out.metric, make_run=runner_of(plan)
+        )
     findings = (*result.findings, *check_held_out(held_out.seen, calibrated.seen if calibrated else None))
     if plan.max_drop is not None:
         check_budget(result, plan.max_drop)

@@ -58,6 +58,8 @@ class Dataset:
     transform: Transform | None
     limit: int | None
     targets: Targets = "any"
+    frames: bool = False
+    """Samples are sequences: a further axis of any length behind the batch."""
 
     @property
     def count(self) -> int | None:
@@ -100,8 +102,9 @@ class Dataset:
                     hint=f"Give one array per input: {', '.join(item.name for item in self.inputs)}.",
                 )
             dtypes[spec.name] = str(array.dtype)
-            fitted = _fit(self._transformed(spec.name, array, raw.where), _in_source_layout(spec), raw.where)
-            arrays[spec.name] = fitted if spec.permutation is None else _transposed(fitted, spec.permutation)
+            arrays[spec.name] = (
+                self._sequence(spec, array, raw.where) if self.frames else self._one(spec, array, raw.where)
+            )
             digest.update(spec.name.encode() + arrays[spec.name].tobytes())
         label, target = interpret(raw.target, self.targets, raw.where)
         return Sample(
@@ -112,6 +115,21 @@ class Dataset:
             target=target,
             where=raw.where,
         )
+
+    def _one(self, spec: TensorSpec, array: Any, where: str) -> Any:
+        fitted = _fit(self._transformed(spec.name, array, where), _in_source_layout(spec), where)
+        return fitted if spec.permutation is None else _transposed(fitted, spec.permutation)
+
+    def _sequence(self, spec: TensorSpec, array: Any, where: str) -> Any:
+        """(T, ...) as the data has it -> (N, T, ...); every frame goes through what a sample goes through."""
+        import numpy as np
+
+        if array.ndim == 0 or not len(array):
+            raise DataError(
+                f"{where}: input {spec.name!r} has shape {array.shape}, and frames must lie along its first axis.",
+                hint="Each sample of a stream is a sequence: (frames, ...).",
+            )
+        return np.stack([self._one(spec, frame, where) for frame in array], axis=1)
 
     def _transformed(self, name: str, array: Any, where: str) -> Any:
         if self.transform is None:
@@ -133,16 +151,20 @@ def open_dataset(
     limit: int | None = None,
     base: Path = Path(),
     targets: Targets = "any",
+    frames: bool = False,
 ) -> Dataset:
     """Open calibration or evaluation data for a model's ``inputs``.
 
     ``spec`` is a path relative to ``base`` or ``package.module:function`` imported from ``base``; ``transform`` is the
     declared preprocessing; ``limit`` is the largest number of samples to use; ``targets`` is what must be known of each
-    sample, and data that cannot have it is refused. Raises DataError.
+    sample, and data that cannot have it is refused; with ``frames`` each sample is a sequence (T, ...) of what the
+    input takes, and comes out as (N, T, ...). Raises DataError.
     """
     source = open_source_of(spec, tuple(item.name for item in inputs), base)
     check_labelled(targets, labelled=source.labelled, shape=source.target_shape, where=str(base / spec))
-    return Dataset(spec=spec, inputs=inputs, source=source, transform=transform, limit=limit, targets=targets)
+    return Dataset(
+        spec=spec, inputs=inputs, source=source, transform=transform, limit=limit, targets=targets, frames=frames
+    )
 
 
 def open_source_of(spec: str, names: tuple[str, ...], base: Path) -> Source:

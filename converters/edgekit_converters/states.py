@@ -1,8 +1,8 @@
 """State that a streaming model hands out and takes back: an output of one frame is an input of the next.
 
-The application (or its DMA) copies raw bytes from one to the other, so both must have one type, one shape, one scale and
-one zero point. A model that keeps its state inside, in variables, cannot be quantized to integers: no pass sees the
-range of a variable.
+The application copies raw bytes from one to the other, so both must have one type, one shape, one scale and one zero
+point. A model that keeps its state inside, in variables, cannot be quantized to integers: no pass sees the range of a
+variable.
 """
 
 from collections.abc import Mapping

@@ -10,7 +10,7 @@ import importlib
 import os
 import sys
 import tempfile
-from typing import TYPE_CHECKING, Any, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping
 
 if TYPE_CHECKING:
     import numpy as np
@@ -146,7 +146,7 @@ class Model:
                 arguments["experimental_delegates"] = [module.load_delegate(delegate)]
             except (ValueError, OSError, RuntimeError) as err:
                 raise DelegateRefused("%s: %s" % (delegate, err)) from err
-        self._open = lambda: module.Interpreter(**arguments)
+        self._open: Callable[[], Any] = lambda: module.Interpreter(**arguments)
         try:
             with _without_notes():
                 self.interpreter = self._open()
@@ -206,7 +206,7 @@ class Model:
 
 def _has_resources(interpreter: Any) -> bool:
     """Whether it keeps state in variables of its own (TensorFlow's), which nothing but a new interpreter empties."""
-    return any(details["op_name"] == "VAR_HANDLE" for details in interpreter._get_ops_details())
+    return any(details["op_name"] == "VAR_HANDLE" for details in interpreter._get_ops_details())  # noqa: SLF001 - told nowhere else
 
 
 def _named(
