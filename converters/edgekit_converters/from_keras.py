@@ -16,6 +16,7 @@ from edgekit_converters.converter import Converted, Say
 from edgekit_converters.errors import ConversionError, SourceError
 from edgekit_converters.keras_file import first_line, load_error, refuse_code
 from edgekit_converters.keras_loops import find_loops, loop_findings, unrolled
+from edgekit_converters.keras_states import keep_initial, reset_layers
 from edgekit_converters.shapes import InputHint, OpenShape, static_shapes
 from edgekit_converters.sources import ModelSource
 from edgekit_converters.types import Finding
@@ -36,6 +37,8 @@ class Loaded:
     fallback: tuple[str, Callable[[], Any]]
     """Name of the converter's slower route and what makes the converter."""
     tools: dict[str, str]
+    reset: Callable[[], None]
+    """Brings a stateful model back to its initial state."""
     loops: list[Any] = field(default_factory=list)
     """Recurrent layers that conversion writes out step by step."""
 
@@ -83,9 +86,13 @@ def convert(loaded: Loaded, *, batch: int, hints: Mapping[str, InputHint], say: 
 
 
 def run(loaded: Loaded, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """The model's own outputs, computed by TensorFlow op by op, with its loops as they were saved."""
+    """The model's own outputs, computed by TensorFlow op by op, with its loops as they were saved.
+
+    A stateful model starts from its initial state.
+    """
     import tensorflow as tf
 
+    loaded.reset()
     outputs = loaded.call(*(tf.constant(inputs[name], dtype) for name, (_, dtype) in loaded.inputs.items()))
     return {name: tensor.numpy() for name, tensor in zip(loaded.outputs, outputs, strict=True)}
 
@@ -181,6 +188,7 @@ def _load_keras(path: Path, source_format: str, *, unroll: bool) -> Loaded:
         call=lambda *tensors: flatten(model(keras.tree.pack_sequence_as(structure, list(tensors)), training=False)),
         fallback=("from_keras_model", lambda: tf.lite.TFLiteConverter.from_keras_model(model)),
         tools={"tensorflow": tf.__version__, "keras": keras.__version__},
+        reset=lambda: reset_layers(model),
         loops=find_loops(model) if unroll else [],
     )
 
@@ -244,6 +252,7 @@ def _load_saved_model(path: Path) -> Loaded:
             lambda: tf.lite.TFLiteConverter.from_saved_model(str(path), signature_keys=[key]),
         ),
         tools=tools,
+        reset=keep_initial(signature.variables),
     )
 
 
