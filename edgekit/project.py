@@ -10,6 +10,7 @@ import msgspec
 from edgekit.documents import Document, read_bounded, read_toml
 from edgekit.errors import ProjectError
 from edgekit.target import IoName, PositiveInt, PrecisionName
+from edgekit_converters.types import Calibrator
 
 ModelName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 Fraction = Annotated[str, msgspec.Meta(pattern=r"^\d+(\.\d+)?(pt|%)$")]
@@ -17,7 +18,7 @@ Fraction = Annotated[str, msgspec.Meta(pattern=r"^\d+(\.\d+)?(pt|%)$")]
 PathText = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]+$")]
 """A path as the file system takes it: not empty, no NUL."""
 Pixels = Annotated[int, msgspec.Meta(ge=1, le=8192)]
-CalibratorName = Literal["auto", "min-max", "moving-average", "percentile", "mse", "entropy"]
+CalibratorName = Calibrator | Literal["auto"]
 Batch = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 
 

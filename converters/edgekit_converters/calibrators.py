@@ -13,7 +13,7 @@ MOST_SAMPLES = 128
 """On which a trial is measured."""
 PLAINEST: Calibrator = "min-max"
 """What is left only for a better one that is surely better."""
-CANDIDATES: tuple[Calibrator, ...] = (PLAINEST, "moving-average", "percentile", "mse")
+CANDIDATES: tuple[Calibrator, ...] = (PLAINEST, "moving-average", "percentile", "percentile-99.9", "mse")
 """What ``auto`` tries. Not entropy: it is the slowest, and was the best for no model of docs/calibration.md."""
 STABLE_DB = 1.0
 """What twice as many samples may change before the data count as too few."""
@@ -61,7 +61,7 @@ def choose_ranges(
     ``samples`` are those of ``statistics``, which needs histograms; the first 128 of them measure (fewer where they
     would not fit in 64 MiB), the same that gave the ranges. An estimator replaces min-max only if it
     ``is_surely_better``; why so is in docs/calibration.md. Costs one quantization and 128
-    inferences for each of the four. Raises QuantizationError.
+    inferences for each of the five. Raises QuantizationError.
     """
     reference = take_reference(model, samples(), most=MOST_SAMPLES)
     grid = grid_of(scheme)

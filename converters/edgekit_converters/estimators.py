@@ -7,6 +7,7 @@ ranges of softmax, logistic and tanh outputs are the quantizer's own and follow 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from edgekit_converters.statistics import BINS, Histogram, Statistics, TensorStatistics
@@ -27,8 +28,6 @@ INT8 = Grid()
 Estimator = Callable[[TensorStatistics, Grid], tuple[float, float]]
 """-> (low, high) with low <= 0 <= high."""
 
-PERCENTILE = 99.99
-"""Of all elements, to each side: TensorRT's and NVIDIA's default for activations (Wu et al. 2020, arXiv:2004.09602)."""
 CANDIDATES = 128
 """Clipping points that ``mse`` tries at each end."""
 ENTROPY_CANDIDATES = 32
@@ -64,8 +63,8 @@ def moving_average(tensor: TensorStatistics, grid: Grid) -> tuple[float, float]:
     return _around_zero(tensor.moving_low, tensor.moving_high, grid)
 
 
-def percentile(tensor: TensorStatistics, grid: Grid) -> tuple[float, float]:
-    """Leave out 0.01 % of the elements at each end."""
+def percentile(tensor: TensorStatistics, grid: Grid, *, share: float) -> tuple[float, float]:
+    """Leave out what is beyond ``share`` per cent of all elements at each end."""
     import numpy as np
 
     histogram = _histogram(tensor)
@@ -73,7 +72,7 @@ def percentile(tensor: TensorStatistics, grid: Grid) -> tuple[float, float]:
     counts = histogram.counts.copy()
     counts[np.clip(np.searchsorted(edges, 0.0, side="right") - 1, 0, BINS - 1)] += histogram.zeros
     cumulated = np.concatenate([[0], np.cumsum(counts)]) / max(1, counts.sum())
-    outside = 1 - PERCENTILE / 100
+    outside = 1 - share / 100
     low, high = np.interp((outside, 1 - outside), cumulated, edges)
     return _around_zero(float(low), float(high), grid)
 
@@ -124,7 +123,9 @@ def entropy(tensor: TensorStatistics, grid: Grid) -> tuple[float, float]:
 ESTIMATORS: dict[Calibrator, Estimator] = {
     "min-max": min_max,
     "moving-average": moving_average,
-    "percentile": percentile,
+    # Both of Wu et al. 2020 (arXiv:2004.09602), where which is the better one depends on the model.
+    "percentile": partial(percentile, share=99.99),
+    "percentile-99.9": partial(percentile, share=99.9),
     "mse": mse,
     "entropy": entropy,
 }

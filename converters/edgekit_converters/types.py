@@ -14,7 +14,7 @@ IoDtype = Literal["int8", "uint8", "int16", "float32"]
 LayerPrecision = Literal["int16x8", "float32"]
 """What a single layer of an ``int8`` file can be rescued to."""
 
-Calibrator = Literal["min-max", "moving-average", "percentile", "mse", "entropy"]
+Calibrator = Literal["min-max", "moving-average", "percentile", "percentile-99.9", "mse", "entropy"]
 """How the range of an activation is estimated from what the calibration samples gave."""
 
 Severity = Literal["info", "warning", "error"]

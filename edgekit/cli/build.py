@@ -3,12 +3,13 @@
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from edgekit.cli.artifact_text import render, render_trials
 from edgekit.cli.options import bar_progress, common, console, emit, option, progress
+from edgekit_converters.types import Calibrator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 PRECISIONS = ("auto", "int8", "int16x8", "float16", "dynamic", "float32")
 MIN_TRIALS = 4
 IO_DTYPES = ("int8", "uint8", "int16", "float32")
-CALIBRATORS = ("auto", "min-max", "moving-average", "percentile", "mse", "entropy")
+CALIBRATORS = ("auto", *get_args(Calibrator))
 
 
 @click.command()
@@ -33,7 +34,7 @@ CALIBRATORS = ("auto", "min-max", "moving-average", "percentile", "mse", "entrop
 @option("--calibration", metavar="DATA", help="Real samples: .npz, .npy, a folder, or package.module:function.")
 @option("--calibrator", type=click.Choice(CALIBRATORS), help="How ranges are estimated; auto measures all of them.")
 @option("--equalize/--no-equalize", default=None, help="Cross-layer equalization; default: if it surely helps.")
-@option("--correct-biases/--no-correct-biases", default=None, help="Empirical bias correction; default: if it surely helps.")
+@option("--correct-biases/--no-correct-biases", default=None, help="Bias correction; default: if it surely helps.")
 @option("--evaluate", metavar="DATA", help="Held-out labelled samples: measures what the model loses.")
 @option("--metric", help="top1, top5, auc, map50, map, mse or package.module:function.")
 @option("--max-drop", metavar="1pt|1%", help="Fail (exit 3) when it loses more: 1pt points, 1% of the value.")

@@ -62,13 +62,13 @@ def test_expected_error_is_the_error() -> None:
 
 
 @pytest.mark.parametrize("values", [GAUSS, RELU, OUTLIER], ids=["gauss", "relu", "outlier"])
-@pytest.mark.parametrize("name", ["moving-average", "percentile", "entropy", "min-max"])
+@pytest.mark.parametrize("name", ["moving-average", "percentile", "percentile-99.9", "entropy", "min-max"])
 def test_no_estimator_has_a_smaller_error_than_mse(values: Any, name: Any) -> None:
     best = true_error(values, *ESTIMATORS["mse"](observed(values), Grid()))
     assert best <= 1.02 * true_error(values, *ESTIMATORS[name](observed(values), Grid()))
 
 
-@pytest.mark.parametrize("name", ["percentile", "mse", "entropy"])
+@pytest.mark.parametrize("name", ["percentile", "percentile-99.9", "mse", "entropy"])
 def test_an_outlier_is_clipped(name: Any) -> None:
     low, high = ESTIMATORS[name](observed(OUTLIER), Grid())
     assert -6 < low < -2
