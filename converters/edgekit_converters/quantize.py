@@ -14,9 +14,10 @@ from edgekit_converters.dead_outputs import quantize_dead_outputs
 from edgekit_converters.errors import QuantizationError
 from edgekit_converters.flatbuffer import add_signature, builtin_name, read, signature_specs, text, write
 from edgekit_converters.float16 import halve_weights
-from edgekit_converters.output_room import widen_outputs
 from edgekit_converters.islands import fill_islands
+from edgekit_converters.output_room import widen_outputs
 from edgekit_converters.recipes import INT4_OPS, activation_bits, check_scheme, make_recipe
+from edgekit_converters.shared_outputs import join_outputs, separate_outputs
 from edgekit_converters.states import follow_outputs, refuse_variables, tie_ranges
 from edgekit_converters.types import Finding, FloatModel, Precision, QuantizedModel, Ranges, Scheme
 
@@ -82,7 +83,7 @@ def _stream(model: FloatModel, scheme: Scheme, ranges: Ranges | None) -> tuple[A
         return _integer(model, scheme, ranges)
     tied = tie_ranges(model, ranges)
     found = _integer(model, scheme, tied)
-    followed = follow_outputs(model, tied, found[0])
+    followed = follow_outputs(model, tied, found[0], symmetric=scheme.symmetric_activations)
     return found if followed is None else _integer(model, scheme, followed)
 
 
@@ -96,10 +97,12 @@ def _integer(model: FloatModel, scheme: Scheme, ranges: Ranges | None) -> tuple[
         parsed = read(model.tflite, what="the float model")
         faint = widen_outputs(parsed, widened, activation_bits=partial(activation_bits, scheme))
         widened, findings = {**widened, **faint}, (*findings, *_faint_outputs(faint))
+        widened = separate_outputs(parsed, widened)
         make_room(parsed, widened, activation_bits=partial(activation_bits, scheme))
         parsed = read(_run_quantizer(write(parsed), scheme, widened), what="the quantized model")
         quantize_dead_outputs(parsed)
         fill_islands(parsed, scheme, widened)
+        join_outputs(parsed)
     return parsed, (*findings, *_check_weights(parsed, scheme))
 
 

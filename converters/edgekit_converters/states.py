@@ -77,10 +77,11 @@ def tie_ranges(model: FloatModel, ranges: Ranges) -> Ranges:
     return tied
 
 
-def follow_outputs(model: FloatModel, ranges: Ranges, quantized: Any) -> Ranges | None:
+def follow_outputs(model: FloatModel, ranges: Ranges, quantized: Any, *, symmetric: bool) -> Ranges | None:
     """Ranges in which each state's input has the grid that its output got; None where all are equal already.
 
-    A kernel may dictate its output's grid (TANH: 1/128, 0), whatever its range was.
+    A kernel may dictate its output's grid (TANH: 1/128, 0), whatever its range was. ``symmetric``: scales are those of
+    the larger end.
     """
     # Quantization keeps the order of inputs and outputs, not their names.
     inputs, outputs = (
@@ -93,6 +94,7 @@ def follow_outputs(model: FloatModel, ranges: Ranges, quantized: Any) -> Ranges 
         if after.scale is None or (before.scale, before.zero_point) == (after.scale, after.zero_point):
             continue
         low, high = INTEGERS[after.dtype]
+        low = -high if symmetric and low < 0 else low
         point = after.zero_point or 0
         followed[tensor] = ((low - point) * after.scale, (high - point) * after.scale)
     return None if followed == ranges else followed
