@@ -16,6 +16,7 @@ from edgekit_converters.flatbuffer import add_signature, builtin_name, read, sig
 from edgekit_converters.float16 import halve_weights
 from edgekit_converters.islands import fill_islands
 from edgekit_converters.output_room import widen_outputs
+from edgekit_converters.quantizer_import import import_quantizer
 from edgekit_converters.recipes import INT4_OPS, activation_bits, check_scheme, make_recipe
 from edgekit_converters.shared_outputs import join_outputs, separate_outputs
 from edgekit_converters.states import follow_outputs, refuse_variables, tie_ranges
@@ -120,6 +121,7 @@ def _faint_outputs(faint: Ranges) -> tuple[Finding, ...]:
 
 
 def _run_quantizer(data: bytes, scheme: Scheme, ranges: Ranges | None) -> bytes:
+    import_quantizer()
     import numpy as np
     from ai_edge_quantizer import model_modifier, params_generator
     from ai_edge_quantizer.utils import tfl_flatbuffer_utils

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from edgekit_converters.errors import QuantizationError
 from edgekit_converters.flatbuffer import builtin_name, read, text
+from edgekit_converters.quantizer_import import import_quantizer
 from edgekit_converters.types import FloatModel, IoDtype, LayerPrecision, Precision, Scheme
 
 ActivationBits = Literal[8, 16]
@@ -69,6 +70,7 @@ def layer_choices(model: FloatModel, precision: Precision = "int8") -> dict[str,
 
     A layer that ``precision`` leaves in float anyway can be ``float32`` only: naming it says that this is wanted.
     """
+    import_quantizer()
     parsed = read(model.tflite, what="the float model")
     bits = ACTIVATION_BITS[precision]
     choices: dict[str, tuple[LayerPrecision, ...]] = {}

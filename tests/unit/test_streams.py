@@ -85,9 +85,10 @@ def test_an_artifact_of_a_stream(stream: Artifact) -> None:
     assert {head.name for head in manifest.evaluation.heads} == {"scores"}, "a state is no result"
     (entry,) = (tensor for tensor in manifest.inputs if tensor.name == "state")
     (after,) = (tensor for tensor in manifest.outputs if tensor.name == "new_state")
-    assert entry.quantization == after.quantization is not None
+    assert entry.quantization is not None
+    assert entry.quantization == after.quantization
     states = [_golden(stream, number, "state", entry.shape) for number in range(4)]
-    assert (states[0] == entry.quantization.zero_point).all(), "a stream starts at 0"
+    assert np.all(states[0] == entry.quantization.zero_point), "a stream starts at 0"
     assert all(len(np.unique(state)) > 4 for state in states[1:]), "and goes on with real states"
 
 
