@@ -42,10 +42,6 @@ class Found:
     evaluated: Evaluated
 
 
-def unmeasured(_tflite: bytes) -> None:
-    """No device was named: the order of the ladder is a rule."""
-
-
 def find_file(
     plan: BuildPlan,
     float_model: FloatModel,

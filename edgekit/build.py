@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from edgekit_converters.calibrators import CalibratorTrial
 
 Latency = Callable[[bytes], float | None]
+"""Milliseconds of one inference of a .tflite; None where it cannot be measured."""
 
 OpenSpec = tuple[tuple[int | None, ...], str]
 """Shape with open dimensions as None, and dtype."""
@@ -67,14 +68,14 @@ def build(
     *,
     cache: Cache | None = None,
     locked: bool = False,
-    latency: Callable[[bytes], float | None] = lambda _tflite: None,
+    latency: Latency | None = None,
     said: Callable[[str], None] = lambda _text: None,
 ) -> Artifact:
     """Make the artifact of ``plan``; nothing is written unless every promise is kept.
 
     With ``cache`` an unchanged conversion, or the whole artifact, is taken from it, and ``said`` is told. With
     ``locked`` everything must be as edgekit.lock says; without, a project's lock is renewed. ``latency`` (ms of one
-    inference of a .tflite) decides what is fastest for ``--precision auto``.
+    inference of a .tflite) decides what is fastest for ``--precision auto``; without it the ladder goes by rule.
 
     Raises:
         ModelError: the source cannot be read, converted or quantized.
@@ -86,7 +87,8 @@ def build(
     expected = check_before(plan) if locked else None
     labels = read_labels(plan.labels)
     float_model, converted_before = convert_or_reuse(plan, cache, progress)
-    key = artifact_key(plan, float_model, labels) if cache else None
+    measures = latency is not None and plan.precision == "auto"  # what a device does today is in no key
+    key = artifact_key(plan, float_model, labels) if cache and not measures else None
     kept = read_kept(cache, key)
     if kept is not None:
         said("reused the whole artifact: model, data, settings and tools are unchanged")
@@ -94,7 +96,7 @@ def build(
     else:
         if converted_before:
             said("reused the conversion: the model and its framework are unchanged")
-        made = _make(plan, float_model, labels, progress, latency)
+        made = _make(plan, float_model, labels, progress, latency or (lambda _tflite: None))
     entry = locked_build(plan, made.manifest, float_model.files)
     if expected is not None:
         check_after(expected, entry)

@@ -6,16 +6,19 @@ difference.
 
 import hashlib
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
-from edgekit.artifact import Manifest, Sha256, sha256_file, sha256_source
+from edgekit.artifact import Manifest, Sha256, sha256_file, sha256_files, sha256_source
 from edgekit.documents import Document, read_toml
 from edgekit.errors import LockError, ProjectError
+from edgekit.metrics import METRICS
 from edgekit.plan import BuildPlan, DataPlan
+from edgekit.samples import foreign_errors
 from edgekit.versions import version_of
 
 LOCK = "edgekit.lock"
@@ -161,6 +164,8 @@ def settings_of(plan: BuildPlan) -> dict[str, str]:
         "calibration-samples": plan.calibration.limit if plan.calibration else None,
         "evaluation-samples": plan.evaluation.limit if plan.evaluation else None,
         "metric": plan.metric,
+        "metric-code": _metric_code(plan),
+        "detection": None if plan.detection is None else msgspec.json.encode(plan.detection, order="sorted").decode(),
         "max-drop": plan.max_drop,
         "stream": None if plan.stream is None else msgspec.json.encode(plan.stream, order="sorted").decode(),
         "max-trials": plan.max_trials,
@@ -172,7 +177,30 @@ def _data_digest(plan: BuildPlan, data: DataPlan | None, of_samples: str | None)
     if data is None:
         return None
     path = plan.directory / data.spec
-    return sha256_source(path) if path.exists() else of_samples
+    return sha256_data(path) if path.exists() else of_samples
+
+
+def sha256_data(path: Path) -> str:
+    """sha256 of a data file or folder; of COCO instances with the images that they name. Raises DataError."""
+    if path.suffix.lower() != ".json":
+        return sha256_source(path)
+    from edgekit_converters.coco import read_instances
+
+    with foreign_errors():
+        images = read_instances(path).files
+    return sha256_files((path, *(file for file in images if file.is_file())))
+
+
+def _metric_code(plan: BuildPlan) -> str | None:
+    """sha256 of the module that a metric of the user's own is in; None for the others."""
+    if plan.evaluation is None or plan.metric in METRICS:
+        return None
+    from edgekit_converters.functions import import_function
+
+    with foreign_errors():
+        function = import_function(plan.metric, plan.directory)
+    file = getattr(sys.modules.get(function.__module__), "__file__", None)
+    return sha256_file(Path(file)) if file else None
 
 
 def _changed(what: str, locked: Mapping[str, str], made: Mapping[str, str]) -> Iterator[str]:

@@ -9,7 +9,8 @@ from edgekit.artifact import MANIFEST, Manifest, sha256_file, sha256_source
 from edgekit.cache import Cache, get, key_of, put
 from edgekit.documents import parse_json
 from edgekit.errors import IntegrityError
-from edgekit.lock import settings_of
+from edgekit.lock import settings_of, sha256_data
+from edgekit.metrics import METRICS
 from edgekit.plan import BuildPlan, DataPlan
 from edgekit.samples import Progress
 from edgekit.steps import convert, input_hints, source_of
@@ -40,9 +41,9 @@ def convert_or_reuse(plan: BuildPlan, cache: Cache | None, progress: Progress) -
 
 
 def artifact_key(plan: BuildPlan, model: FloatModel, labels: tuple[str, ...] | None) -> str | None:
-    """Key of the whole artifact; None where its data comes from a function, which only running it can tell."""
+    """Key of the whole artifact; None where data or metric is a function's, which only running it can tell."""
     data = [None if item is None else _data_digest(plan, item) for item in (plan.calibration, plan.evaluation)]
-    if "" in data:
+    if "" in data or (plan.evaluation and plan.metric not in METRICS):
         return None
     return key_of(
         "artifact",
@@ -50,6 +51,7 @@ def artifact_key(plan: BuildPlan, model: FloatModel, labels: tuple[str, ...] | N
         replace(model, tflite=b""),
         plan.name,
         plan.keep_best,
+        plan.fixed_io,
         plan.target,
         settings_of(plan),
         labels,
@@ -94,4 +96,4 @@ def _same_code(plan: BuildPlan, code: bytes) -> bool:
 def _data_digest(plan: BuildPlan, data: DataPlan) -> str:
     """sha256 of the data's files with the limit; empty where a function makes the data."""
     path = plan.directory / data.spec
-    return f"{sha256_source(path)} {data.limit}" if path.exists() else ""
+    return f"{sha256_data(path)} {data.limit}" if path.exists() else ""
