@@ -88,12 +88,14 @@ def evaluate_file(
     device's, else the artifact's). ``on_sample(done, total)``; total is None where only reading tells.
 
     Raises:
+        ProjectError: the artifact is a stream.
         ModelError: a model that does not load or run here, or gives NaN.
         DataError: samples that do not fit the model or the metric.
         DeviceFaultError, TransportError: the device cannot run it; connection lost.
     """
     from edgekit_converters.checks import Checks
 
+    _refuse_stream(model)
     path = model.model if isinstance(model, Artifact) else model
     here = _load(path)
     with foreign_errors():
@@ -109,6 +111,15 @@ def evaluate_file(
     findings = (*seen.findings(), *calibrated_on(model, seen.sha256()))
     stop_at_errors(findings)
     return sides.result(path, seen.sha256(), findings)
+
+
+def _refuse_stream(model: Artifact | Path) -> None:
+    if isinstance(model, Artifact) and model.manifest.stream is not None:
+        raise ProjectError(
+            f"{model.path} is a stream: its samples are sequences, and `edgekit evaluate` takes single ones.",
+            hint="`edgekit build --evaluate DATA` measures it as a stream; the golden vectors of `edgekit deploy` hold "
+            "real states and prove the device.",
+        )
 
 
 def judge(found: FileEvaluation, max_drop: str) -> tuple[Finding, ...]:

@@ -10,9 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgekit.build import build
+from edgekit.evaluate import runner
+from edgekit.plan import BuildOptions, plan
+from edgekit.project import Project
+from edgekit.target import load_target
 from edgekit_converters.errors import SourceError
 from edgekit_converters.flatbuffer import read, write
 from edgekit_converters.from_tflite import MAX_BYTES, describe_float_model, read_float_model
+from edgekit_converters.images import read_image
 from edgekit_converters.quantize import quantize
 from edgekit_converters.ranges import collect_ranges
 from edgekit_converters.shapes import InputHint
@@ -255,6 +261,29 @@ def test_files_that_are_cut_off(cases: Path, tmp_path: Path, length: int) -> Non
     assert "damaged" in refused(path)
 
 
+def test_a_real_float_file_is_built_to_int8_with_real_images(cases: Path, tmp_path: Path) -> None:
+    crops = _crops(cases, 120)
+    np.savez(tmp_path / "crops.npz", x=crops[:100])
+    source = cases / "models/tflite_ref/ic_resnet8_float.tflite"
+    options = BuildOptions(
+        model=str(source), calibration="crops.npz", calibrator="min-max", precision="int8", output=tmp_path / "artifact"
+    )
+    artifact = build(plan(Project(), load_target("rpi4"), options, tmp_path))
+    assert artifact.manifest.source.format == "tflite"
+    assert set(artifact.manifest.audit.tensor_dtypes) == {"int8", "int32"}
+    assert artifact.manifest.audit.model_bytes < 98_496, "no larger than MLPerf's own int8 file"
+    upstream = cases / "models/tflite_ref/ic_resnet8_int8.tflite"
+    exact, found, theirs = (
+        np.concatenate([next(iter(run({name: crop[None]}).values())) for crop in crops[100:]])
+        for run, name in (
+            (runner(source.read_bytes()), "input_1"),
+            (runner(artifact.model.read_bytes()), "input_1"),
+            (runner(upstream.read_bytes()), "input_1_int8"),
+        )
+    )
+    assert np.square(found - exact).sum() < np.square(theirs - exact).sum(), "better than MLPerf's own int8 file"
+
+
 @pytest.fixture(scope="module")
 def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("fuzz") / "fuzzed.tflite"
@@ -272,6 +301,19 @@ def test_changed_bytes_are_a_source_error_or_nothing(scratch: Path, name: str, c
     scratch.write_bytes(data)
     with suppress(SourceError):
         taken(scratch)
+
+
+def _crops(cases: Path, count: int) -> np.ndarray[Any, Any]:
+    """(count, 32, 32, 3) float32, 0..255: pieces of photographs."""
+    generator = np.random.default_rng(11)
+    names = ("cat.bmp", "bird.bmp", "grace_hopper.bmp", "hot_dog.jpg", "face.jpg")
+    images = [read_image(cases / "data" / "images" / name) for name in names]
+    pieces = []
+    for number in range(count):
+        image = images[number % len(images)]
+        top, left = (int(generator.integers(0, size - 32)) for size in image.shape[:2])
+        pieces.append(image[top : top + 32, left : left + 32, :3].astype(np.float32))
+    return np.stack(pieces)
 
 
 def _changed(folder: Path, change: Callable[[Any], None], *, softmax: bool = False) -> Path:

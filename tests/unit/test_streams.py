@@ -10,8 +10,11 @@ import pytest
 from edgekit.agent.runtime import Model
 from edgekit.artifact import Artifact
 from edgekit.build import build
-from edgekit.errors import DataError, ModelError
+from edgekit.device_evaluation import evaluate_file
+from edgekit.errors import DataError, ModelError, ProjectError
 from edgekit.evaluate import runner
+from edgekit.held_out import Data
+from edgekit.metrics import metric_of
 from edgekit.plan import BuildOptions, plan
 from edgekit.project import Project, Stream
 from edgekit.streams import check_states as audit_states
@@ -90,6 +93,11 @@ def test_an_artifact_of_a_stream(stream: Artifact) -> None:
     states = [_golden(stream, number, "state", entry.shape) for number in range(4)]
     assert np.all(states[0] == entry.quantization.zero_point), "a stream starts at 0"
     assert all(len(np.unique(state)) > 4 for state in states[1:]), "and goes on with real states"
+
+
+def test_evaluate_takes_no_stream(stream: Artifact) -> None:
+    with pytest.raises(ProjectError, match="is a stream: its samples are sequences"):
+        evaluate_file(stream, Data(spec="evaluation.npz", metric=metric_of("top1")))
 
 
 def test_the_file_runs_as_its_own_stream_and_hands_its_bytes_back(stream: Artifact) -> None:
