@@ -113,7 +113,8 @@ def measure(name: str, case: Case, folder: Path, *, rounds: int, quick: bool) ->
             try:
                 peaks[cell].append(run_sampled(cells[cell], folder))
             except CommandFailedError as err:
-                quality[cell] = Result(name=cell, failure=str(err).strip().splitlines()[-1])
+                said = str(err).strip().splitlines()
+                quality[cell] = Result(name=cell, failure=next((x for x in said if x.startswith("error")), said[-1]))
                 continue
             walls[cell].append(time.perf_counter() - start)
             if cell not in quality:
