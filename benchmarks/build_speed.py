@@ -1,6 +1,6 @@
 """``edgekit build`` to int8 against a bare TFLiteConverter script: wall, time without imports, peak memory.
 
-python -m benchmarks.build_speed [--rounds 5] [--only resnet8] [--json FILE]        (about 7 minutes)
+python -m benchmarks.build_speed [--rounds 5] [--only resnet8] [--json FILE]        (about 12 minutes)
 
 Both take the same model and the same 200 samples, each time in fresh processes, from start to the file written;
 edgekit's run is the whole command, its comparison with the source, checks, audit and golden vectors included, and its
@@ -17,6 +17,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ WORK_RATIO = 0.35
 MOBILENET = """
 import keras, sys
 keras.utils.set_random_seed(1)
-keras.applications.MobileNetV2((96, 96, 3), alpha=0.35, weights=None, classes=10).save(sys.argv[1])
+keras.applications.MobileNetV2((96, 96, 3), alpha=float(sys.argv[2]), weights=None, classes=10).save(sys.argv[1])
 """
 
 
@@ -58,13 +59,13 @@ class Case:
     """.npz with ``x``, float32, as the model takes it."""
 
 
-def mobilenet(folder: Path) -> Case:
-    """MobileNetV2-0.35, 96x96, seeded random weights: the time does not depend on them."""
+def mobilenet(folder: Path, *, alpha: float) -> Case:
+    """MobileNetV2, 96x96, seeded random weights: the time does not depend on them."""
     from edgekit_converters import child
     from edgekit_converters.sources import open_source
 
     path, tflite = folder / "mobilenet.keras", folder / "mobilenet.tflite"
-    subprocess.run([sys.executable, "-c", MOBILENET, path], check=True, capture_output=True)
+    subprocess.run([sys.executable, "-c", MOBILENET, path, str(alpha)], check=True, capture_output=True)
     source = open_source(str(path), directory=folder, weights=None, layout=None)
     tflite.write_bytes(child.convert(source, log_folder=folder).tflite)
     x = np.random.default_rng(1).uniform(-1, 1, (SAMPLES, 96, 96, 3))
@@ -98,7 +99,12 @@ def _save(folder: Path, x: np.ndarray[Any, Any]) -> Path:
     return path
 
 
-CASES: dict[str, Callable[[Path], Case]] = {"mobilenet": mobilenet, "kws": kws, "resnet8": resnet8}
+CASES: dict[str, Callable[[Path], Case]] = {
+    "mobilenet-0.35": partial(mobilenet, alpha=0.35),
+    "mobilenet-1.0": partial(mobilenet, alpha=1.0),
+    "kws": kws,
+    "resnet8": resnet8,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
