@@ -36,6 +36,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             model=str(path / "hard.tflite"),
             precision=precision,
             calibration=str(path / "data.npz") if precision == "int8" else None,
+            calibrator="min-max",  # the one that the planted layer is planted for
+            correct_biases=False,
             output=path / precision,
         )
         build(plan(Project(), load_target("rpi4"), options))
