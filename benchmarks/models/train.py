@@ -16,11 +16,10 @@ import numpy as np
 from benchmarks.models.mnist import CALIBRATION, digits, shifted
 
 SEED, CALIBRATION_SEED, HELD_OUT_SEED = 1, 1_001, 1_002
-NETWORKS = ("plain_cnn", "hard_depthwise")
-"""Modules with ``network()``, ``view(x, seed)``, EPOCHS and BATCH."""
 
 
 def main(name: str, folder: str) -> None:
+    """``name``: a module beside this one with ``network()``, ``view(x, seed)``, EPOCHS and BATCH."""
     module = importlib.import_module(f"benchmarks.models.{name}")
     write(module, Path(folder))
 

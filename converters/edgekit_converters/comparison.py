@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgekit_converters.errors import QuantizationError
-from edgekit_converters.quiet import without_notes
+from edgekit_converters.runtime import open_interpreter, signature_of, to_real, to_steps
 from edgekit_converters.types import FloatModel
 
 MOST_BYTES = 64 * 2**20
@@ -122,42 +122,22 @@ def runner(tflite: bytes) -> Callable[[Arrays], dict[str, Any]]:
 
     Raises QuantizationError when the runtime refuses the file.
     """
-    from ai_edge_litert.interpreter import Interpreter
-
-    try:
-        with without_notes():
-            interpreter = Interpreter(model_content=tflite, num_threads=1)
-            interpreter.allocate_tensors()
-            signature = interpreter.get_signature_runner(next(iter(interpreter.get_signature_list())))
-    except (RuntimeError, ValueError) as err:
-        raise QuantizationError(
-            f"The quantized model does not load in the TFLite runtime: {str(err).strip()[:300]}",
-            hint="Build it with --precision float16 or float32, and report the model.",
-        ) from err
+    interpreter = open_interpreter(tflite, _refused)
+    signature = signature_of(interpreter)
     inputs, outputs = signature.get_input_details(), signature.get_output_details()
 
     def run(sample: Arrays) -> dict[str, Any]:
         for name, details in inputs.items():
-            interpreter.set_tensor(details["index"], _to_integers(sample[name], details))
+            interpreter.set_tensor(details["index"], to_steps(sample[name], details))
         interpreter.reset_all_variables()  # samples are independent of each other
         interpreter.invoke()
-        return {name: _to_real(interpreter.get_tensor(details["index"]), details) for name, details in outputs.items()}
+        return {name: to_real(interpreter.get_tensor(details["index"]), details) for name, details in outputs.items()}
 
     return run
 
 
-def _to_integers(values: Any, details: Mapping[str, Any]) -> Any:
-    import numpy as np
-
-    scale, zero_point = details["quantization"]
-    if not scale or not np.issubdtype(details["dtype"], np.integer):
-        return np.asarray(values, details["dtype"])
-    limits = np.iinfo(details["dtype"])
-    return np.clip(np.round(values / np.float32(scale)) + zero_point, limits.min, limits.max).astype(details["dtype"])
-
-
-def _to_real(values: Any, details: Mapping[str, Any]) -> Any:
-    import numpy as np
-
-    scale, zero_point = details["quantization"]
-    return (values.astype(np.float32) - zero_point) * np.float32(scale) if scale else values.astype(np.float32)
+def _refused(why: str) -> QuantizationError:
+    return QuantizationError(
+        f"The quantized model does not load in the TFLite runtime: {why}",
+        hint="Build it with --precision float16 or float32, and report the model.",
+    )

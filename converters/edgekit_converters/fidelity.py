@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from edgekit_converters.errors import MismatchError
-from edgekit_converters.quiet import without_notes
+from edgekit_converters.runtime import float_model_refused, open_interpreter, signature_of
 from edgekit_converters.types import Fidelity, Finding, FloatModel, OutputFidelity
 
 SAMPLES = 4
@@ -88,13 +88,9 @@ def _decibels(output: OutputFidelity) -> str:
 
 
 def _run(model: FloatModel, sample: Arrays) -> dict[str, Any]:
-    from ai_edge_litert.interpreter import Interpreter
-
     # A fresh interpreter a sample: a stateful model starts from its initial state, as its source does.
-    with without_notes():
-        interpreter = Interpreter(model_content=model.tflite)
-        runner = interpreter.get_signature_runner(next(iter(interpreter.get_signature_list())))
-        answer: dict[str, Any] = runner(**{spec.name: sample[spec.name] for spec in model.inputs})
+    runner = signature_of(open_interpreter(model.tflite, float_model_refused))
+    answer: dict[str, Any] = runner(**{spec.name: sample[spec.name] for spec in model.inputs})
     return answer
 
 

@@ -14,7 +14,7 @@ from edgekit_converters.errors import ConversionError, SourceError
 from edgekit_converters.layouts import candidates, choose, identity
 from edgekit_converters.onnx2tf import run_onnx2tf
 from edgekit_converters.onnx_file import graph_inputs, io_specs, read_onnx
-from edgekit_converters.quiet import without_notes
+from edgekit_converters.runtime import open_interpreter
 from edgekit_converters.shapes import InputHint, OpenShape, static_shapes
 from edgekit_converters.sources import ModelSource
 from edgekit_converters.types import Finding
@@ -165,7 +165,7 @@ def _layouts(
     tflite: bytes, probe: Mapping[str, Any], answer: Mapping[str, Any]
 ) -> tuple[dict[str, str], dict[str, str], dict[str, Permutation], dict[str, Permutation]]:
     """Tensor names, and the permutations that change something, of inputs and of outputs."""
-    interpreter = _interpreter(tflite)
+    interpreter = open_interpreter(tflite, _refused)
     inputs = _by_name(list(probe), interpreter.get_input_details(), "inputs")
     outputs = _by_name(list(answer), interpreter.get_output_details(), "outputs")
     input_candidates = {name: candidates(probe[name].shape, _shape(inputs[name])) for name in inputs}
@@ -190,20 +190,12 @@ def _layouts(
     )
 
 
-def _interpreter(tflite: bytes) -> Any:
-    from ai_edge_litert.interpreter import Interpreter
-
-    try:
-        with without_notes():
-            interpreter = Interpreter(model_content=tflite)
-            interpreter.allocate_tensors()
-    except (RuntimeError, ValueError) as err:
-        raise ConversionError(
-            f"What onnx2tf made does not run: {str(err).splitlines()[0]}",
-            hint="The model uses an operation that TensorFlow Lite does not have, or shapes that depend on values; "
-            "cut it off into pre- or postprocessing.",
-        ) from err
-    return interpreter
+def _refused(why: str) -> ConversionError:
+    return ConversionError(
+        f"What onnx2tf made does not run: {why}",
+        hint="The model uses an operation that TensorFlow Lite does not have, or shapes that depend on values; "
+        "cut it off into pre- or postprocessing.",
+    )
 
 
 def _by_name(names: list[str], details: list[Any], what: str) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Float TFLite -> the precision asked for: the one adapter to ai-edge-quantizer.
 
-Its own ``calibrate`` is never used (it holds every sample in memory and averages ranges): ``ranges.py`` collects.
+Its own ``calibrate`` is never used (it holds every sample in memory and averages ranges): ``statistics.py`` collects.
 Its stages are called one by one, because ``Quantizer.quantize`` prints and shows progress bars.
 """
 

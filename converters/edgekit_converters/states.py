@@ -50,11 +50,6 @@ def frame_inputs(model: FloatModel) -> tuple[TensorSpec, ...]:
     return tuple(spec for spec in model.inputs if spec.name not in model.states)
 
 
-def has_variables(tflite: bytes) -> bool:
-    """Whether it keeps state in TensorFlow's resource variables."""
-    return bool(VARIABLES & {builtin_name(code) for code in read(tflite, what="the model").operatorCodes})
-
-
 def refuse_variables(model: Any, precision: Precision) -> None:
     """Raise QuantizationError for a parsed model whose state is kept inside."""
     found = sorted(VARIABLES & {builtin_name(code) for code in model.operatorCodes})

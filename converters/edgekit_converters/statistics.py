@@ -5,13 +5,11 @@ sample in memory; here one pass gives the true minimum and maximum, a second one
 histograms of a fixed size. Memory does not grow with the samples.
 """
 
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edgekit_converters.errors import ConversionError
-from edgekit_converters.quiet import without_notes
+from edgekit_converters.runtime import float_model_refused, open_interpreter, signature_of
 
 BINS = 2048
 """As TensorRT's calibrator and PyTorch's HistogramObserver: 8 bins for each step of int8."""
@@ -104,7 +102,9 @@ class _Observer:
     """The float model with a look at every tensor that changes from sample to sample."""
 
     def __init__(self, float_model: bytes, num_threads: int) -> None:
-        self._interpreter = _prepare(float_model, num_threads)
+        self._interpreter = open_interpreter(
+            float_model, float_model_refused, num_threads=num_threads, keep_tensors=True
+        )
         self._inputs, self._outputs = _signature_views(self._interpreter)
         watched = _watched_tensors(self._interpreter)
         self.names = tuple(watched)
@@ -250,27 +250,8 @@ def _statistics(
     )
 
 
-def _prepare(float_model: bytes, num_threads: int) -> Any:
-    from ai_edge_litert.interpreter import Interpreter
-
-    try:
-        with warnings.catch_warnings(), without_notes():
-            # It warns that all tensors are kept, which is what is wanted here.
-            warnings.filterwarnings("ignore", message=".*experimental_preserve_all_tensors", category=UserWarning)
-            interpreter = Interpreter(
-                model_content=float_model, experimental_preserve_all_tensors=True, num_threads=num_threads
-            )
-            interpreter.allocate_tensors()
-    except (ValueError, RuntimeError) as err:
-        raise ConversionError(
-            f"The float model does not load in the TFLite runtime: {str(err).strip()}",
-            hint="This is a defect of the conversion; report the model.",
-        ) from err
-    return interpreter
-
-
 def _signature_views(interpreter: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    runner = interpreter.get_signature_runner(next(iter(interpreter.get_signature_list())))
+    runner = signature_of(interpreter)
     sides = (runner.get_input_details(), runner.get_output_details())
     inputs, outputs = ({name: interpreter.tensor(item["index"]) for name, item in side.items()} for side in sides)
     return inputs, outputs

@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from edgekit_converters.errors import ConversionError
-from edgekit_converters.quiet import without_notes
+from edgekit_converters.runtime import float_model_refused, open_interpreter, signature_of
 from edgekit_converters.types import FloatModel
 
 Arrays = Mapping[str, Any]
@@ -26,18 +25,8 @@ def float_frames(model: FloatModel, sequences: Iterable[Arrays]) -> Iterator[Arr
     ConversionError if the runtime refuses the model.
     """
     import numpy as np
-    from ai_edge_litert.interpreter import Interpreter
 
-    try:
-        with without_notes():
-            interpreter = Interpreter(model_content=model.tflite)
-            interpreter.allocate_tensors()
-            runner = interpreter.get_signature_runner(next(iter(interpreter.get_signature_list())))
-    except (ValueError, RuntimeError) as err:
-        raise ConversionError(
-            f"The float model does not load in the TFLite runtime: {str(err).strip()[:300]}",
-            hint="This is a defect of the conversion; report the model.",
-        ) from err
+    runner = signature_of(open_interpreter(model.tflite, float_model_refused))
     empty = {spec.name: np.zeros(spec.shape, spec.dtype) for spec in model.inputs if spec.name in model.states}
     for sequence in sequences:
         states: Arrays = empty

@@ -97,7 +97,7 @@ def test_the_schema_module() -> None:
 
 
 def test_ops_and_views_of_the_interpreter(cases: Path) -> None:
-    """ranges.py asks the private _get_ops_details for outputs, and reads through views that tensor() makes."""
+    """statistics.py asks the private _get_ops_details for outputs, and reads through views that tensor() makes."""
     from ai_edge_litert.interpreter import Interpreter
 
     data = (cases / "models/tflite_ref/ic_resnet8_float.tflite").read_bytes()

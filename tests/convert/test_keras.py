@@ -13,13 +13,13 @@ from edgekit_converters.errors import QuantizationError, SourceError
 from edgekit_converters.estimators import estimate_ranges
 from edgekit_converters.flatbuffer import read, signature_specs
 from edgekit_converters.quantize import quantize
-from edgekit_converters.ranges import collect_ranges
 from edgekit_converters.shapes import InputHint
 from edgekit_converters.sources import open_source
 from edgekit_converters.statistics import collect_statistics
 from edgekit_converters.structure import read_structure
 from edgekit_converters.types import FloatModel, Scheme
 from tests.convert.conftest import reference, run, run_bytes
+from tests.min_max import min_max_ranges
 
 pytestmark = pytest.mark.convert
 
@@ -82,7 +82,7 @@ def test_kws_saved_model_int8(cases: Path, converted: Converted) -> None:
     assert [spec.name for spec in model.outputs] == ["dense"]
     data = open_dataset("data/kws/kws_mfcc_int8.npz", model.inputs, transform=kws_real, base=cases, targets="class")
     samples = list(data.samples())
-    ranges = collect_ranges(model.tflite, (sample.inputs for sample in samples[:100]))
+    ranges = min_max_ranges(model.tflite, (sample.inputs for sample in samples[:100]))
     quantized = quantize(model, scheme=INT8, ranges=ranges)
     assert len(quantized.tflite) <= 54_000
     assert set(read_structure(quantized.tflite).dtype_counts) == {"int8", "int32"}
@@ -118,7 +118,7 @@ def test_resnet8_int8_is_at_least_as_good_as_tflite_converter(
     for name, array in calibration.items():
         calibration[name] = np.kron(array[:, ::4, ::4], np.ones((1, 4, 4, 1))).astype(np.float32)
     held_out = {name: array[::-1, ::-1, ::-1].copy() for name, array in calibration.items()}
-    ours = quantize(model, scheme=INT8, ranges=collect_ranges(model.tflite, one_by_one(calibration)))
+    ours = quantize(model, scheme=INT8, ranges=min_max_ranges(model.tflite, one_by_one(calibration)))
     theirs = reference("int8", source, tmp_path, calibration, "int8.tflite").read_bytes()
     inputs, outputs = signature_specs(read(theirs))
     (expected,) = run(model, held_out)
@@ -163,7 +163,7 @@ def test_recurrent_layers(keras_models: Path, converted: Converted, name: str) -
     np.testing.assert_allclose(run(halved, inputs)[0], run(model, inputs)[0], atol=5e-3)
     assert "float16" in read_structure(halved.tflite).dtype_counts
     with pytest.raises(QuantizationError, match=r"recurrent layer \(WHILE\), which cannot be brought to int8"):
-        quantize(model, scheme=INT8, ranges=collect_ranges(model.tflite, one_by_one(inputs)))
+        quantize(model, scheme=INT8, ranges=min_max_ranges(model.tflite, one_by_one(inputs)))
 
 
 @pytest.mark.slow

@@ -20,11 +20,11 @@ from edgekit_converters.flatbuffer import read, write
 from edgekit_converters.from_tflite import MAX_BYTES, describe_float_model, read_float_model
 from edgekit_converters.images import read_image
 from edgekit_converters.quantize import quantize
-from edgekit_converters.ranges import collect_ranges
 from edgekit_converters.shapes import InputHint
 from edgekit_converters.sources import open_source
 from edgekit_converters.structure import read_structure
 from edgekit_converters.types import FloatModel, Scheme
+from tests.min_max import min_max_ranges
 from tests.unit.float_networks import dense_network
 
 pytestmark = pytest.mark.unit
@@ -87,7 +87,7 @@ def test_quantized_files_are_refused_and_called_by_their_name(cases: Path, name:
 def test_what_edgekit_itself_quantized(tmp_path: Path, scheme: Scheme, said: str) -> None:
     generator = np.random.default_rng(1)
     model = dense_network([generator.normal(size=(64, 32)), generator.normal(size=(8, 64))])
-    ranges = collect_ranges(model.tflite, [{"x": generator.normal(size=(1, 32)).astype(np.float32)}])
+    ranges = min_max_ranges(model.tflite, [{"x": generator.normal(size=(1, 32)).astype(np.float32)}])
     path = tmp_path / "model.tflite"
     path.write_bytes(quantize(model, scheme=scheme, ranges=ranges).tflite)
     assert said in refused(path)
@@ -144,7 +144,7 @@ def test_an_open_batch_becomes_static_and_its_shape_arithmetic_constant() -> Non
     x = np.random.default_rng(3).normal(size=(1, 8, 8, 3)).astype(np.float32)
     assert np.array_equal(run(model.tflite, x)[0], run(path.read_bytes(), x)[0])
     whole = quantize(
-        model, scheme=Scheme(precision="int8", io="int8"), ranges=collect_ranges(model.tflite, [{"image": x}])
+        model, scheme=Scheme(precision="int8", io="int8"), ranges=min_max_ranges(model.tflite, [{"image": x}])
     )
     assert "float32" not in read_structure(whole.tflite).dtype_counts
 

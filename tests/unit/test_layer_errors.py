@@ -10,11 +10,11 @@ from edgekit_converters.errors import DataError
 from edgekit_converters.layer_errors import LayerError, layer_errors
 from edgekit_converters.quantize import quantize
 from edgekit_converters.quantized_tensors import Grid, read_quantized
-from edgekit_converters.ranges import collect_ranges
 from edgekit_converters.recipes import layer_choices
 from edgekit_converters.rescue import rescue_steps
 from edgekit_converters.tensor_runner import TensorRunner
 from edgekit_converters.types import FloatModel, LayerPrecision, QuantizedModel, Scheme
+from tests.min_max import min_max_ranges
 from tests.unit.float_models import float_model
 from tests.unit.float_networks import dense_network, network_samples, planted_network
 
@@ -24,7 +24,7 @@ SAMPLES = network_samples(32)
 
 
 def int8(model: FloatModel, **layers: LayerPrecision) -> QuantizedModel:
-    ranges = collect_ranges(model.tflite, SAMPLES)
+    ranges = min_max_ranges(model.tflite, SAMPLES)
     return quantize(model, scheme=Scheme(precision="int8", io="int8", layers=layers), ranges=ranges)
 
 
@@ -103,7 +103,7 @@ def test_a_real_model_with_moving_ops(cases: Path) -> None:
     model = float_model(cases / "models" / "tflite_ref" / "ic_resnet8_float.tflite")
     rng = np.random.default_rng(0)
     samples = [{"in0": rng.uniform(0, 255, (1, 32, 32, 3)).astype(np.float32)} for _ in range(4)]
-    file = quantize(model, scheme=Scheme(precision="int8", io="int8"), ranges=collect_ranges(model.tflite, samples))
+    file = quantize(model, scheme=Scheme(precision="int8", io="int8"), ranges=min_max_ranges(model.tflite, samples))
     errors = layer_errors(model.tflite, file.tflite, samples, max_samples=2)
     assert len(errors) == 17
     reshape = next(error for error in errors if error.op == "RESHAPE")
@@ -148,7 +148,7 @@ def test_a_grid_rounds_and_clips() -> None:
 def test_int4_weights_are_unpacked() -> None:
     model = planted_network(hard=None)
     scheme = Scheme(precision="int8", io="int8", weight_bits=4)
-    file = quantize(model, scheme=scheme, ranges=collect_ranges(model.tflite, SAMPLES)).tflite
+    file = quantize(model, scheme=scheme, ranges=min_max_ranges(model.tflite, SAMPLES)).tflite
     assert read_quantized(file).weights["weights1"].shape == (16, 16)
     errors = layer_errors(model.tflite, file, SAMPLES[:2])
     assert 10 < (errors[2].weight_sqnr_db or 0) < 30

@@ -13,10 +13,10 @@ from edgekit.precision import check_precision
 from edgekit_converters.errors import QuantizationError
 from edgekit_converters.flatbuffer import read, text, write
 from edgekit_converters.quantize import quantize
-from edgekit_converters.ranges import collect_ranges
 from edgekit_converters.recipes import layer_choices
 from edgekit_converters.structure import OpInfo, Structure, read_structure
 from edgekit_converters.types import FloatModel, LayerPrecision, QuantizedModel, Scheme
+from tests.min_max import min_max_ranges
 from tests.unit.float_models import float_model
 
 pytestmark = pytest.mark.unit
@@ -66,7 +66,7 @@ def vww(cases: Path) -> FloatModel:
 
 @pytest.fixture(scope="module")
 def ranges(vww: FloatModel) -> Any:
-    return collect_ranges(vww.tflite, samples(vww))
+    return min_max_ranges(vww.tflite, samples(vww))
 
 
 @pytest.fixture(scope="module")

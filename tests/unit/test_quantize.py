@@ -12,8 +12,8 @@ import pytest
 from edgekit_converters.errors import QuantizationError
 from edgekit_converters.flatbuffer import read, write
 from edgekit_converters.quantize import MIN_WIDTH, quantize
-from edgekit_converters.ranges import collect_ranges
 from edgekit_converters.types import FloatModel, IoDtype, Precision, QuantizedModel, Scheme
+from tests.min_max import min_max_ranges
 from tests.unit.float_models import float_model
 
 pytestmark = pytest.mark.unit
@@ -62,7 +62,7 @@ def resnet(cases: Path) -> FloatModel:
 
 @pytest.fixture(scope="module")
 def resnet_ranges(resnet: FloatModel) -> Any:
-    return collect_ranges(resnet.tflite, samples(resnet, 20, 255))
+    return min_max_ranges(resnet.tflite, samples(resnet, 20, 255))
 
 
 def test_int8_is_integer_through_and_through(resnet: FloatModel, resnet_ranges: Any) -> None:
@@ -114,7 +114,7 @@ def test_fully_connected_per_tensor_where_the_target_needs_it(resnet: FloatModel
 def test_a_large_model_keeps_its_weights_with_uint8_io(cases: Path) -> None:
     """From 256 KiB on, ai-edge-quantizer keeps buffers behind the flatbuffer."""
     vww = float_model(cases / "models/tflite_ref/vww_float.tflite")
-    ranges = collect_ranges(vww.tflite, samples(vww, 10))
+    ranges = min_max_ranges(vww.tflite, samples(vww, 10))
     ios: tuple[IoDtype, ...] = ("int8", "uint8")
     for io in ios:
         model = quantize(vww, scheme=replace(INT8, io=io), ranges=ranges)
@@ -159,7 +159,7 @@ def test_a_bias_over_vanishing_weights_keeps_its_sign(cases: Path) -> None:
     weights.data, bias.data = (np.frombuffer(item.tobytes(), np.uint8) for item in (values, offsets))
     dead = replace(tiny, tflite=write(parsed))
     given = [{"in0": np.array([[x]], np.float32)} for x in np.linspace(0, 6.28, 50)]
-    model = quantize(dead, scheme=INT8, ranges=collect_ranges(dead.tflite, given))
+    model = quantize(dead, scheme=INT8, ranges=min_max_ranges(dead.tflite, given))
     errors = [abs(run(model, sample) - run(dead, sample)).max() for sample in given]
     assert max(errors) < 0.05 * max(abs(run(dead, sample)).max() for sample in given)
 

@@ -19,11 +19,11 @@ from edgekit.search import SearchInputs, search
 from edgekit.search_result import SearchResult, refusal, trial_rows
 from edgekit.target import load_target
 from edgekit_converters.quantize import quantize
-from edgekit_converters.ranges import collect_ranges
 from edgekit_converters.recipes import layer_choices
 from edgekit_converters.statistics import collect_statistics
 from edgekit_converters.tensor_runner import TensorRunner
 from edgekit_converters.types import FloatModel, LayerPrecision, Precision, Scheme
+from tests.min_max import min_max_ranges
 from tests.unit.float_networks import network_samples, planted_network
 
 pytestmark = pytest.mark.unit
@@ -55,7 +55,7 @@ class Made:
 
     def __init__(self, model: FloatModel) -> None:
         self.model, self.labels = model, list[str]()
-        self.ranges = collect_ranges(model.tflite, network_samples(64))
+        self.ranges = min_max_ranges(model.tflite, network_samples(64))
 
     def __call__(self, candidate: Candidate) -> CandidateFile:
         self.labels.append(candidate.label)

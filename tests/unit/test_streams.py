@@ -23,12 +23,12 @@ from edgekit.target import load_target
 from edgekit_converters.errors import QuantizationError, SourceError
 from edgekit_converters.from_tflite import read_float_model
 from edgekit_converters.quantize import quantize
-from edgekit_converters.ranges import collect_ranges
 from edgekit_converters.sources import open_source
 from edgekit_converters.states import check_states
 from edgekit_converters.streams import float_frames
 from edgekit_converters.structure import read_structure
 from edgekit_converters.types import FloatModel, QuantizedModel, Scheme
+from tests.min_max import min_max_ranges
 
 pytestmark = pytest.mark.unit
 DATA = Path(__file__).parent / "data" / "tflite"
@@ -53,7 +53,7 @@ def sequences(count: int, seed: int) -> np.ndarray[Any, Any]:
 def quantized(name: str, scheme: Scheme) -> QuantizedModel:
     model = float_model(name)
     frames = float_frames(model, [{"frame": row[None]} for row in sequences(8, seed=1)])
-    return quantize(model, scheme=scheme, ranges=collect_ranges(model.tflite, frames))
+    return quantize(model, scheme=scheme, ranges=min_max_ranges(model.tflite, frames))
 
 
 @pytest.mark.parametrize("name", STATES)
@@ -209,7 +209,7 @@ def test_bytes_that_cannot_be_handed_back_are_an_error() -> None:
     made = quantize(
         replace(float_model("tanh_cell"), states={}),
         scheme=Scheme(precision="int8", io="int8"),
-        ranges=collect_ranges(
+        ranges=min_max_ranges(
             float_model("tanh_cell").tflite,
             [{"frame": np.ones((1, 6), np.float32), "state": np.full((1, 8), 3, np.float32)}],
         ),
