@@ -14,13 +14,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache as once
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 LOG = logging.getLogger(__name__)
 INDEX = "index.json"
 DEFAULT_LIMIT_MIB = 2048
+Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$")]
+"""Of a file in an entry: below it, wherever the cache came from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +71,7 @@ def get(cache: Cache, key: str) -> dict[str, bytes] | None:
     """The files of an entry, or None where there is none that is whole."""
     entry = _entry(cache, key)
     try:
-        index = msgspec.json.decode((entry / INDEX).read_bytes(), type=dict[str, str])
+        index = msgspec.json.decode((entry / INDEX).read_bytes(), type=dict[Name, str])
         files = {name: (entry / name).read_bytes() for name in index}
     except FileNotFoundError:
         return None

@@ -1,6 +1,7 @@
 """What of a build is taken from the cache instead of being made again, and under which key."""
 
 import hashlib
+import logging
 from dataclasses import asdict, replace
 
 import msgspec
@@ -18,6 +19,7 @@ from edgekit.versions import working_set
 from edgekit_converters.environments import TOOLS
 from edgekit_converters.types import FloatModel
 
+LOG = logging.getLogger(__name__)
 CONVERTED = "float.tflite"
 ABOUT = "float.json"
 CODE = "code.json"
@@ -29,10 +31,9 @@ def convert_or_reuse(plan: BuildPlan, cache: Cache | None, progress: Progress) -
     if cache is None:
         return convert(plan, progress), False
     key = _conversion_key(plan)
-    kept = get(cache, key)
-    if kept is not None and _same_code(plan, kept[CODE]):
-        about = msgspec.json.decode(kept[ABOUT], type=FloatModel)
-        return replace(about, tflite=kept[CONVERTED]), True
+    kept = _kept_conversion(plan, get(cache, key))
+    if kept is not None:
+        return kept, True
     model = convert(plan, progress)
     code = {name: sha256_file(plan.source.directory / name) for name in model.files}
     about = replace(model, tflite=b"")
@@ -65,7 +66,24 @@ def read_kept(cache: Cache | None, key: str | None) -> tuple[dict[str, bytes], M
     files = get(cache, key) if cache and key else None
     if files is None:
         return None
-    return files, parse_json(files.pop(MANIFEST), Manifest, IntegrityError, where="the cached manifest")
+    try:
+        return files, parse_json(files.pop(MANIFEST), Manifest, IntegrityError, where="the cached manifest")
+    except (KeyError, IntegrityError) as err:
+        LOG.warning("A cached artifact is not one and is made anew: %s", err)
+        return None
+
+
+def _kept_conversion(plan: BuildPlan, files: dict[str, bytes] | None) -> FloatModel | None:
+    """The float model of a cache entry; None where the code it came from has changed."""
+    if files is None:
+        return None
+    try:
+        if not _same_code(plan, files[CODE]):
+            return None
+        return replace(msgspec.json.decode(files[ABOUT], type=FloatModel), tflite=files[CONVERTED])
+    except (KeyError, msgspec.MsgspecError) as err:
+        LOG.warning("A cached conversion is not one and is made anew: %s", err)
+        return None
 
 
 def _conversion_key(plan: BuildPlan) -> str:

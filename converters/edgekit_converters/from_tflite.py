@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from edgekit_converters.dead_outputs import drop_dead_ops
 from edgekit_converters.errors import SourceError
 from edgekit_converters.flatbuffer import (
     add_signature,
@@ -50,6 +51,7 @@ def read_float_model(source: ModelSource, *, batch: int, hints: Mapping[str, Inp
     )
     _set_interface(model, names)
     findings.extend(make_static(model, list(shapes.values()), what=str(path)))
+    drop_dead_ops(model)
     inputs, outputs = signature_specs(model)
     return FloatModel(
         tflite=write(model),

@@ -50,6 +50,8 @@ class _Island:
     ranges: Ranges
     twins: dict[int, int] = field(default_factory=dict)
     """Float tensor -> the int8 tensor of the same values."""
+    others: dict[int, int] = field(default_factory=dict)
+    """Float tensor -> the int16 or uint8 tensor of the same values."""
 
     def fill(self) -> int:
         names = [builtin_name(code) for code in self.model.operatorCodes]
@@ -59,11 +61,17 @@ class _Island:
             if name == "DEQUANTIZE" and self._is(int(op.inputs[0]), "INT8"):
                 self.twins[int(op.outputs[0])] = int(op.inputs[0])
                 operators.append(op)
+            elif name == "DEQUANTIZE" and (
+                self._is(int(op.inputs[0]), "INT16") or self._is(int(op.inputs[0]), "UINT8")
+            ):
+                self.others[int(op.outputs[0])] = int(op.inputs[0])
+                operators.append(op)
             elif name == "QUANTIZE" and int(op.inputs[0]) in self.twins:
                 op.inputs = [self.twins[int(op.inputs[0])]]
                 if int(op.inputs[0]) != int(op.outputs[0]):
                     operators.append(op)  # from int8 to int8: another scale
             elif self._fillable(op, name):
+                operators.extend(self._narrowed(int(op.inputs[0])))
                 operators.extend(self._rewritten(op, name))
                 filled += 1
             else:
@@ -89,8 +97,21 @@ class _Island:
                 yield self._converter("QUANTIZE", index, twin)
 
     def _fillable(self, op: Any, name: str) -> bool:
-        known = self._version(name) is not None and len(op.inputs) > 0 and int(op.inputs[0]) in self.twins
-        return known and text(self.graph.tensors[int(op.outputs[0])].name) not in self.scheme.layers
+        if self._version(name) is None or text(self.graph.tensors[int(op.outputs[0])].name) in self.scheme.layers:
+            return False
+        source = int(op.inputs[0])
+        return source in self.twins or text(self._given(source).name) in self.ranges
+
+    def _narrowed(self, index: int) -> Iterator[Any]:
+        """An int8 twin of what a rescued layer gives in float or int16, and of a uint8 input."""
+        if index not in self.twins:
+            given = self._given(index)
+            self.twins[index] = self._twin(given, self._affine(*self.ranges[text(given.name)]))
+            yield self._converter("QUANTIZE", self.others.get(index, index), self.twins[index])
+
+    def _given(self, index: int) -> Any:
+        """The tensor that an op gives: the integer one where ``index`` is what a DEQUANTIZE makes of it."""
+        return self.graph.tensors[self.others.get(index, index)]
 
     def _is(self, index: int, dtype: str) -> bool:
         from ai_edge_litert import schema_py_generated as schema

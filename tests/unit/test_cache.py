@@ -1,5 +1,6 @@
 """The cache on disk: whole entries or none, checked when read, bounded, and never the reason for a failure."""
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def test_keys_tell_every_part_apart() -> None:
     assert key_of({"x": 1, "y": 2}) == key_of({"y": 2, "x": 1})
 
 
-@pytest.mark.parametrize("damage", ["flip", "cut", "gone", "index", "link"])
+@pytest.mark.parametrize("damage", ["flip", "cut", "gone", "index", "link", "outside"])
 def test_a_damaged_entry_is_never_used(cache: Cache, caplog: pytest.LogCaptureFixture, damage: str) -> None:
     key = key_of("damaged")
     put(cache, key, FILES)
@@ -49,6 +50,9 @@ def test_a_damaged_entry_is_never_used(cache: Cache, caplog: pytest.LogCaptureFi
         file.unlink()
     elif damage == "index":
         (entry(cache, key) / INDEX).write_bytes(b"{")
+    elif damage == "outside":
+        (cache.folder / "secret").write_bytes(b"")
+        (entry(cache, key) / INDEX).write_text(f'{{"../../secret": "{hashlib.sha256(b"").hexdigest()}"}}')
     else:
         file.unlink()
         file.symlink_to("/etc/hostname")

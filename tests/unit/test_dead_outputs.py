@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from edgekit_converters.dead_outputs import quantize_dead_outputs
+from edgekit_converters.dead_outputs import drop_dead_ops, quantize_dead_outputs
 
 pytestmark = pytest.mark.unit
 
@@ -45,3 +45,16 @@ def test_everything_else_stays() -> None:
         quantize_dead_outputs(split([tensor(schema.TensorType.INT32), tensor(schema.TensorType.INT8)], read=[2])) == 0
     )
     assert read.type == schema.TensorType.FLOAT32
+
+
+def test_ops_of_which_nothing_is_read_are_dropped() -> None:
+    model = split([tensor(schema.TensorType.FLOAT32) for _ in range(2)], read=[1])
+    (graph,) = model.subgraphs
+    live = graph.operators[0]
+    dead, deader, acting = schema.OperatorT(), schema.OperatorT(), schema.OperatorT()
+    dead.inputs, dead.outputs = [1], [3]
+    deader.inputs, deader.outputs = [3], [4]
+    acting.inputs, acting.outputs = [1], []
+    graph.operators = [live, dead, deader, acting]
+    assert drop_dead_ops(model) == 2
+    assert graph.operators == [live, acting]

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 from edgekit.agent.runtime import NONE, XNNPACK, Model, dequantize, quantize
+from edgekit.precision import check_precision
 from edgekit_converters import quantize as quantizer
 from edgekit_converters.estimators import estimate_ranges
 from edgekit_converters.from_tflite import read_float_model
 from edgekit_converters.sources import open_source
 from edgekit_converters.statistics import collect_statistics
 from edgekit_converters.structure import read_structure
-from edgekit_converters.types import FloatModel, IoDtype, Scheme
+from edgekit_converters.types import FloatModel, IoDtype, LayerPrecision, Scheme
 
 pytestmark = pytest.mark.unit
 
@@ -58,7 +59,7 @@ def sqnr(model: FloatModel, data: bytes, delegate: str) -> float:
     return float(10 * np.log10(signal / max(noise, 1e-12)))
 
 
-@pytest.mark.parametrize("io", ["int8", "float32"])
+@pytest.mark.parametrize("io", ["int8", "uint8", "float32"])
 @pytest.mark.parametrize("name", OPS)
 def test_they_run_in_int8_and_are_close_to_float(name: str, io: IoDtype) -> None:
     model = read(name)
@@ -80,6 +81,18 @@ def test_a_layer_that_is_to_stay_float_stays(tmp_path: Path) -> None:
     structure = read_structure(int8(model, "float32", layers={op.outputs[0].name: "float32"}))
     (kept,) = [op for op in structure.ops if op.name == "ELU"]
     assert kept.outputs[0].dtype == "float32"
+
+
+@pytest.mark.parametrize("rescue", ["float32", "int16x8"])
+def test_beside_a_rescued_layer_they_are_int8_all_the_same(rescue: LayerPrecision) -> None:
+    model = read("leaky")
+    first = next(op for op in read_structure(model.tflite).ops if op.name == "CONV_2D")
+    scheme = Scheme(precision="int8", io="int8", layers={first.outputs[0].name: rescue})
+    data = int8(model, "int8", layers=scheme.layers)
+    assert [finding.name for finding in check_precision(read_structure(data), scheme)] == ["rescued-layers"]
+    assert {op.outputs[0].dtype for op in read_structure(data).ops if op.name == "LEAKY_RELU"} == {"int8"}
+    for delegate in (XNNPACK, NONE):
+        assert sqnr(model, data, delegate) > 20
 
 
 def test_symmetric_activations_have_no_zero_point() -> None:

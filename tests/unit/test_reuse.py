@@ -11,7 +11,7 @@ from PIL import Image
 
 from edgekit.artifact import Artifact
 from edgekit.build import Latency, build
-from edgekit.cache import Cache
+from edgekit.cache import Cache, put
 from edgekit.errors import DataError, LockError
 from edgekit.lock import settings_of, sha256_data
 from edgekit.plan import BuildOptions, BuildPlan, plan
@@ -109,3 +109,21 @@ def test_the_images_of_coco_instances_are_part_of_the_data(tmp_path: Path) -> No
     (tmp_path / "c.json").write_text("{")
     with pytest.raises(DataError, match="no file of COCO instances"):
         sha256_data(tmp_path / "c.json")
+
+
+@pytest.mark.parametrize("content", [{"other": b""}, {"float.json": b"[]", "code.json": b"{}", "manifest.json": b"{}"}])
+def test_an_entry_of_something_else_is_made_anew(
+    folder: Path, content: dict[str, bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = Cache(folder=folder / "cache")
+    chosen = planned(folder)
+    first, _ = made(chosen, cache)
+    for entry in cache.folder.glob("*/*"):
+        put(cache, entry.name, content)
+    again, said = made(chosen, cache)
+    assert again.digest == first.digest
+    assert said == []
+    assert {record.getMessage().partition(" is not one")[0] for record in caplog.records} == {
+        "A cached conversion",
+        "A cached artifact",
+    }
