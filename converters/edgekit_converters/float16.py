@@ -53,6 +53,8 @@ def _weight(model: Any, tensor: Any) -> Any:
     data = model.buffers[tensor.buffer].data
     if tensor.type != schema.TensorType.FLOAT32 or data is None or tensor.sparsity is not None:
         return None
+    if len(data) % 4:  # a damaged file: the runtime says so
+        return None
     values = np.frombuffer(bytes(data), np.float32)
     if values.size < MIN_ELEMENTS or np.abs(values).max() > np.finfo(np.float16).max:
         return None

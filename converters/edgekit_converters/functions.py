@@ -1,10 +1,13 @@
-"""``package.module:function`` of the user's own, for data and for metrics."""
+"""``package.module:function`` of the user's own, for data and for metrics.
+
+What such code prints goes to stderr: stdout is for what a command says, such as its JSON.
+"""
 
 import importlib
 import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,8 @@ def import_function(spec: str, base: Path) -> Callable[..., Any]:
     module_name, _, attribute = spec.partition(":")
     with importable(base):
         try:
-            function = getattr(importlib.import_module(module_name), attribute)
+            with redirect_stdout(sys.stderr):
+                function = getattr(importlib.import_module(module_name), attribute)
         except (Exception, SystemExit) as err:  # it is the user's code, which may do anything
             cause = str(err) if isinstance(err, ImportError | AttributeError) else f"{type(err).__name__}: {err}"
             raise DataError(
@@ -39,3 +43,16 @@ def importable(base: Path) -> Iterator[None]:
         yield
     finally:
         sys.path.remove(folder)
+
+
+def call(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What it returns; whatever it raises, it raises."""
+    with redirect_stdout(sys.stderr):
+        return function(*arguments)
+
+
+def items(function: Callable[[], Any]) -> Iterator[Any]:
+    """What it yields; whatever it raises, it raises."""
+    iterator, end = iter(call(function)), object()
+    while (item := call(next, iterator, end)) is not end:
+        yield item

@@ -5,6 +5,7 @@ The file is a protobuf (onnx/onnx.proto3); weights may lie in files beside it, w
 
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from edgekit_converters.shapes import OpenShape
 
 MAX_BYTES = 2**31 - 1
 """A protobuf holds no more, and onnxruntime and onnx2tf are handed one."""
+MAX_NODES = 1_000_000
+"""Of a graph whose functions are written out: thirty that each call the one before twice make 2^30."""
 OLDEST_OPSET = 7
 """The first that onnxruntime promises to run; before it, shapes were broadcast by other rules."""
 STANDARD_DOMAINS = frozenset({"", "ai.onnx"})
@@ -42,6 +45,7 @@ def read_onnx(path: Path) -> tuple[Any, tuple[str, ...]]:
     if not model.graph.node:
         raise _damaged(path, "it holds no graph")
     _refuse_unfit(model, path)
+    _refuse_endless(model, path)
     files = _check_external_data(model, path)
     try:
         onnx.load_external_data_for_model(model, str(path.parent))
@@ -109,6 +113,26 @@ def _refuse_unfit(model: Any, path: Path) -> None:
         )
 
 
+def _refuse_endless(model: Any, path: Path) -> None:
+    """Raise SourceError where the model's own functions, written out, make more nodes than any model has."""
+    bodies = {(function.domain, function.name): function for function in model.functions}
+
+    @cache
+    def written_out(key: tuple[str, str]) -> int:
+        return count(bodies[key])
+
+    def count(root: Any) -> int:
+        calls = ((node.domain, node.op_type) for graph in _graphs(root) for node in graph.node)
+        return sum(written_out(call) if call in bodies else 1 for call in calls)
+
+    try:
+        nodes = count(model.graph)
+    except RecursionError as err:
+        raise _damaged(path, "its functions call each other without end") from err
+    if nodes > MAX_NODES:
+        raise _damaged(path, f"its functions written out make {nodes:.3g} nodes")
+
+
 def _is_quantized(op_type: str) -> bool:
     return op_type in _INTEGER_OPS or op_type.startswith(_INTEGER_PREFIXES)
 
@@ -121,8 +145,8 @@ def _check_external_data(model: Any, path: Path) -> tuple[str, ...]:
             continue
         fields = {entry.key: entry.value for entry in tensor.external_data}
         location = fields.get("location", "")
-        file = (folder / location).resolve()  # symbolic links followed: the target counts
-        if not location or not file.is_relative_to(folder):
+        file = (folder / location.replace("\0", "")).resolve()  # symbolic links followed: the target counts
+        if not location or "\0" in location or not file.is_relative_to(folder):
             raise SourceError(
                 f"{path} wants its weights from {location!r}, which is outside its own folder.",
                 hint="Put the file of weights beside the model, as a real file, or save the model with weights inside.",

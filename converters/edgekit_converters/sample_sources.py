@@ -8,7 +8,7 @@ from typing import Any
 
 from edgekit_converters.coco import read_instances
 from edgekit_converters.errors import ConverterError, DataError
-from edgekit_converters.functions import import_function, importable
+from edgekit_converters.functions import import_function, importable, items
 from edgekit_converters.images import SUFFIXES, read_image
 from edgekit_converters.npy import npz_names, open_member, open_npy, open_npz, read_array, read_rows
 
@@ -211,7 +211,7 @@ def _yielded(item: Any, names: tuple[str, ...], where: str) -> RawSample:
 
 def _guarded(spec: str, function: Callable[[], Any]) -> Iterator[Any]:
     try:
-        yield from function()
+        yield from items(function)
     except ConverterError:
         raise
     except (Exception, SystemExit) as err:

@@ -115,8 +115,11 @@ class _Observer:
     def run(self, sample: Mapping[str, Any]) -> None:
         for name, view in self._inputs.items():
             view()[...] = sample[name]
-        self._interpreter.reset_all_variables()  # samples are independent of each other
-        self._interpreter.invoke()
+        try:
+            self._interpreter.reset_all_variables()  # samples are independent of each other
+            self._interpreter.invoke()
+        except RuntimeError as err:  # a damaged file: a tensor that nobody gives
+            raise float_model_refused(str(err)) from err
 
     def outputs(self) -> dict[str, Any]:
         return {name: view().copy() for name, view in self._outputs.items()}

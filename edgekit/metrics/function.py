@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from edgekit.errors import DataError, ProjectError
 from edgekit.metrics.protocol import EvaluationSample, Statistic
 from edgekit_converters.errors import DataError as ConverterDataError
-from edgekit_converters.functions import import_function
+from edgekit_converters.functions import call, import_function
 from edgekit_converters.targets import Targets
 
 if TYPE_CHECKING:
@@ -80,7 +80,11 @@ class FunctionMetric:
         chosen = np.repeat(np.arange(len(counts)), counts)
         try:
             value = float(
-                self.function({name: _rows(all_, chosen) for name, all_ in outputs.items()}, _rows(targets, chosen))
+                call(
+                    self.function,
+                    {name: _rows(all_, chosen) for name, all_ in outputs.items()},
+                    _rows(targets, chosen),
+                )
             )
         except (Exception, SystemExit) as err:  # it is the user's code, which may do anything
             raise DataError(

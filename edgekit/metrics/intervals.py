@@ -67,7 +67,8 @@ def bootstrap(source: Statistic, model: Statistic, samples: int, *, level: float
     differences = np.empty(resamples)
     for start in range(0, resamples, rows):
         weights = resample_weights(generator, min(rows, resamples - start), samples)
-        differences[start : start + rows] = source.values(weights) - model.values(weights)
+        with np.errstate(invalid="ignore"):  # infinity from both: not defined, as NaN is
+            differences[start : start + rows] = source.values(weights) - model.values(weights)
     finite = differences[np.isfinite(differences)]
     if 2 * finite.size < resamples:
         return Bootstrap(interval=(-math.inf, math.inf), resamples=resamples)

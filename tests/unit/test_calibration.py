@@ -16,6 +16,7 @@ from hypothesis.extra import numpy as hnp
 
 from edgekit_converters.calibration import open_dataset
 from edgekit_converters.errors import DataError
+from edgekit_converters.functions import import_function, items
 from edgekit_converters.npy import open_member, open_npy, open_npz, read_rows
 from edgekit_converters.types import TensorSpec
 
@@ -319,3 +320,14 @@ def test_memory_is_constant_in_the_number_of_samples(tmp_path: Path) -> None:
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < peaks[0] + 256 * 1024, "the larger array has 16 MB"
+
+
+def test_what_a_function_of_the_user_s_prints_is_not_on_stdout(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "loud.py").write_text(
+        "print('imported')\ndef data():\n    print('called')\n    yield 1\n    print('again')\n"
+    )
+    assert list(items(import_function("loud:data", tmp_path))) == [1]
+    said = capsys.readouterr()
+    assert (said.out, said.err.split()) == ("", ["imported", "called", "again"])

@@ -116,7 +116,7 @@ def test_weights_beside_the_model_are_read(tmp_path: Path) -> None:
     np.testing.assert_array_equal(numpy_helper.to_array(weight), np.full((3, 4), 7))
 
 
-@pytest.mark.parametrize("location", ["../secret", "/etc/hostname", "sub/../../secret", "", "link"])
+@pytest.mark.parametrize("location", ["../secret", "/etc/hostname", "sub/../../secret", "", "link", "a\0b"])
 def test_weights_outside_the_models_folder_are_refused(location: str, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     folder.mkdir()
@@ -174,3 +174,30 @@ def test_a_cut_off_model_is_damaged(cases: Path, tmp_path_factory: pytest.TempPa
 def test_a_graph_the_checker_refuses(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="is damaged or no ONNX model at all: Nodes in a graph must be topologically"):
         read_onnx(written(model_of([helper.make_node("Add", ["x", "nowhere"], ["y"])]), tmp_path))
+
+
+def calling(functions: list[list[str]]) -> Any:
+    """A model that calls ``f0``; function n is made of these operators or calls of other functions."""
+    model = model_of([helper.make_node("f0", ["x"], ["y"], domain="own")], domains=("own",))
+    imports = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
+    for number, names in enumerate(functions):
+        steps = [f"step{step}" for step in range(len(names) - 1)]
+        nodes = [
+            helper.make_node(name, [before], [after], domain="own" if name.startswith("f") else "")
+            for name, before, after in zip(names, ["in", *steps], [*steps, "out"], strict=True)
+        ]
+        model.functions.append(helper.make_function("own", f"f{number}", ["in"], ["out"], nodes, imports))
+    return model
+
+
+def test_functions_are_written_out(tmp_path: Path) -> None:
+    model, _ = read_onnx(written(calling([["f1", "f1"], ["Relu"]]), tmp_path))
+    assert [node.op_type for node in model.graph.node] == ["Relu", "Relu"]
+
+
+def test_functions_that_written_out_fill_the_memory_are_refused(tmp_path: Path) -> None:
+    doubling = [[f"f{number + 1}"] * 2 for number in range(30)]
+    with pytest.raises(SourceError, match=r"written out make 1\.07e\+09 nodes"):
+        read_onnx(written(calling([*doubling, ["Relu"]]), tmp_path))
+    with pytest.raises(SourceError, match="call each other without end"):
+        read_onnx(written(calling([["f1"], ["f0"]]), tmp_path))

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from edgekit_converters.errors import ConversionError
+from edgekit_converters.flatbuffer import read, write
 from edgekit_converters.statistics import BINS, MOMENTUM, Statistics, collect_statistics
 from edgekit_converters.types import FloatModel
 from tests.unit.float_models import float_model
+from tests.unit.float_networks import network_samples, planted_network
 
 pytestmark = pytest.mark.unit
 
@@ -159,3 +161,11 @@ def test_memory_of_both_passes_is_flat(cases: Path) -> None:
         for count in (50, 1000)
     ]  # fmt: skip
     assert peaks[1] < 1.05 * peaks[0], f"KiB at 50 and 1000 samples: {peaks}"
+
+
+def test_a_tensor_that_nobody_gives_is_an_error_that_says_so() -> None:
+    model = read(planted_network().tflite)
+    model.subgraphs[0].operators = model.subgraphs[0].operators[1:]
+    data = write(model)
+    with pytest.raises(ConversionError, match="lacks data"):
+        collect_statistics(data, lambda: network_samples(1), histograms=False)
