@@ -36,8 +36,8 @@ def peak_rss_bytes() -> int:
 def prepare(folder: Path) -> None:
     """Plan and float model, pickled for the processes to come."""
     from edgekit.plan import BuildOptions, plan
+    from edgekit.progress import silent
     from edgekit.project import Project
-    from edgekit.samples import silent
     from edgekit.steps import convert
     from edgekit.target import load_target
 
@@ -49,7 +49,7 @@ def prepare(folder: Path) -> None:
 
 def calibrate_here(folder: Path) -> None:
     """In the fresh process: calibrate, then print samples seen and peak bytes."""
-    from edgekit.samples import silent
+    from edgekit.progress import silent
     from edgekit.steps import calibrate
 
     planned, float_model = pickle.loads((folder / "prepared").read_bytes())

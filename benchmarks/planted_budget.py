@@ -25,13 +25,14 @@ from typing import Any, get_args
 from benchmarks.harness import Row, finish, parser, say
 from benchmarks.planted_cases import DATA, PLANTED, TARGETS, Data, Target
 from edgekit.candidates import CandidateFile
+from edgekit.errors import foreign_errors
 from edgekit.evaluate import Scores, compare, measure, runner
 from edgekit.halves import split
 from edgekit.ladder import Candidate
 from edgekit.metrics import metric_of
 from edgekit.metrics.budget import ROUNDING, allowed_drop
+from edgekit.progress import silent
 from edgekit.rungs import Options, rescue_candidates, whole_candidates
-from edgekit.samples import foreign_errors, silent
 from edgekit.search import SearchInputs, search
 from edgekit_converters.bias_correction import correct_biases
 from edgekit_converters.calibrators import choose_ranges, grid_of

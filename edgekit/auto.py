@@ -1,16 +1,18 @@
 """``--precision auto`` in a build: the search over the plan's own data, target and device."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from edgekit.audit import audit
 from edgekit.candidates import Maker
-from edgekit.ladder import Candidate
+from edgekit.errors import foreign_errors
+from edgekit.ladder import Candidate, Latency
 from edgekit.manifest import evaluation_entry
 from edgekit.plan import BuildPlan
+from edgekit.progress import Progress
 from edgekit.rungs import Options, rescues_of
-from edgekit.samples import Progress, check_held_out, foreign_errors, observed, open_held_out, runner_of
+from edgekit.samples import check_held_out, observed, open_held_out, runner_of
 from edgekit.search import SearchInputs, search
 from edgekit.search_result import SearchResult, refusal
 from edgekit.steps import Calibrated, Evaluated, finish
@@ -23,9 +25,6 @@ if TYPE_CHECKING:
     from edgekit.candidates import CandidateFile
 
     Arrays = Mapping[str, np.ndarray[Any, Any]]
-
-Latency = Callable[[bytes], float | None]
-"""Milliseconds of one inference of a .tflite; None where it cannot be measured."""
 
 
 def _precisions(plan: BuildPlan) -> tuple[Precision, ...]:

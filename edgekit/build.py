@@ -16,12 +16,13 @@ from edgekit.artifact import (
     write_artifact,
 )
 from edgekit.cache import Cache, put
-from edgekit.errors import ProjectError
+from edgekit.errors import ProjectError, foreign_errors
+from edgekit.ladder import Latency
 from edgekit.lock import check_after, check_before, locked_build, write_lock
 from edgekit.plan import BuildPlan, name_of
+from edgekit.progress import Progress, silent
 from edgekit.project import has_project
 from edgekit.reuse import artifact_key, convert_or_reuse, read_kept
-from edgekit.samples import Progress, foreign_errors, silent
 from edgekit.steps import (
     LOGS,
     Calibrated,
@@ -36,9 +37,6 @@ from edgekit_converters.types import Calibrator, FloatModel, QuantizedModel, Sch
 if TYPE_CHECKING:
     from edgekit.audit import Audit
     from edgekit_converters.calibrators import CalibratorTrial
-
-Latency = Callable[[bytes], float | None]
-"""Milliseconds of one inference of a .tflite; None where it cannot be measured."""
 
 OpenSpec = tuple[tuple[int | None, ...], str]
 """Shape with open dimensions as None, and dtype."""

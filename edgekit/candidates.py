@@ -1,11 +1,9 @@
 """From a candidate of the ladder to its file."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from edgekit.errors import ModelError
+from edgekit.errors import foreign_errors
 from edgekit.ladder import Candidate
-from edgekit_converters.errors import ConverterError
 from edgekit_converters.refinement import Refined
 from edgekit_converters.statistics import Samples, Statistics
 from edgekit_converters.types import Calibrator, FloatModel, QuantizedModel
@@ -35,18 +33,13 @@ class Maker:
     """With histograms where a candidate's estimator needs them."""
     samples: Samples
     """Those of ``statistics``."""
-    finish: Callable[[QuantizedModel], QuantizedModel] = lambda quantized: quantized
-    """Adds metadata and audits; raises ModelError or AuditError."""
     refined: list[tuple[Candidate, Refined]] = field(default_factory=list)
     """Ranges and equalized weights found so far."""
 
     def __call__(self, candidate: Candidate) -> CandidateFile:
-        """Make the file; raises ModelError, and what ``finish`` raises."""
-        try:
-            made = self._make(candidate)
-        except ConverterError as err:
-            raise ModelError(err.message, hint=err.hint) from err
-        return replace(made, quantized=self.finish(made.quantized))
+        """Make the file; raises ModelError."""
+        with foreign_errors():
+            return self._make(candidate)
 
     def _make(self, candidate: Candidate) -> CandidateFile:
         from edgekit_converters.bias_correction import correct_biases

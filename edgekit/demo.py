@@ -15,8 +15,8 @@ from edgekit.build import build
 from edgekit.device import LOCAL, Device, DeviceTable
 from edgekit.errors import ModelError
 from edgekit.plan import BuildOptions, plan
+from edgekit.progress import Progress, silent
 from edgekit.project import load_project
-from edgekit.samples import Progress, silent
 from edgekit.target import load_target
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ from edgekit.agent.runtime import XNNPACK, Model, ModelRefused, dequantize, quan
 from edgekit.artifact import Artifact, sha256_file
 from edgekit.device_inference import Ready, infer
 from edgekit.differences import Differences, OutputDifference
-from edgekit.errors import ModelError, ProjectError
+from edgekit.errors import ModelError, ProjectError, foreign_errors
 from edgekit.evaluate import Evaluation, Measurement, check_budget, compare, runner, unproven_budget
 from edgekit.held_out import Data, calibrated_on, declared_ranges, open_held_out
 from edgekit.metrics.protocol import Metric
-from edgekit.samples import foreign_errors, stop_at_errors
+from edgekit.samples import stop_at_errors
 from edgekit.transport import Connection
 from edgekit_converters.types import Finding
 

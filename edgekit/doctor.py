@@ -5,7 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from edgekit.samples import Progress, foreign_errors
+from edgekit.errors import foreign_errors
+from edgekit.progress import Progress
 from edgekit.versions import version_of
 from edgekit_converters.environments import TOOLS, Environment, inspect_environment, maker_for, prepare
 from edgekit_converters.errors import SourceError

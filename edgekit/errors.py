@@ -25,8 +25,11 @@ EdgekitError                  1   error: message, cause, what to do
 Usage errors (2) are click's; 130 and 143 are the signals'.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, ClassVar
+
+from edgekit_converters import errors as converter_errors
 
 
 class EdgekitError(Exception):
@@ -134,3 +137,16 @@ class IntegrityError(EdgekitError):
     """A digest, signature or provenance check failed."""
 
     exit_code = 8
+
+
+@contextmanager
+def foreign_errors() -> Iterator[None]:
+    """Errors of the converters become edgekit's own, with their exit codes."""
+    try:
+        yield
+    except converter_errors.DataError as err:
+        raise DataError(err.message, hint=err.hint) from err
+    except converter_errors.MismatchError as err:
+        raise AuditError(err.message, hint=err.hint) from err
+    except converter_errors.ConverterError as err:
+        raise ModelError(err.message, hint=err.hint) from err

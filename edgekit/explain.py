@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 from edgekit.artifact import GOLDEN, Artifact, Golden, Manifest, TensorEntry, read_artifact
 from edgekit.build import source_digest
 from edgekit.documents import parse_json
-from edgekit.errors import ArtifactError, IntegrityError, ProjectError
+from edgekit.errors import ArtifactError, IntegrityError, ProjectError, foreign_errors
 from edgekit.plan import BuildOptions, BuildPlan, plan
+from edgekit.progress import Progress
 from edgekit.project import load_project
 from edgekit.reuse import convert_or_reuse
-from edgekit.samples import Progress, foreign_errors, inferences, open_data
+from edgekit.samples import inferences, open_data
 from edgekit.target import load_target
 from edgekit_converters.layer_names import short_name
 from edgekit_converters.types import Finding, FloatModel

@@ -18,6 +18,9 @@ MIN_TRIALS = 3
 TIE = 0.03
 """Latencies that differ by less are the same: the plainer file wins, not the noise."""
 
+Latency = Callable[[bytes], float | None]
+"""A .tflite -> milliseconds of one inference; None where it cannot be measured."""
+
 Reason = Literal["kept", "stopped-at-bound", "nothing-keeps"]
 
 

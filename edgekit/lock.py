@@ -15,10 +15,9 @@ import msgspec
 
 from edgekit.artifact import Manifest, Sha256, sha256_file, sha256_files, sha256_source
 from edgekit.documents import Document, read_toml
-from edgekit.errors import LockError, ProjectError
+from edgekit.errors import LockError, ProjectError, foreign_errors
 from edgekit.metrics import METRICS
 from edgekit.plan import BuildPlan, DataPlan
-from edgekit.samples import foreign_errors
 from edgekit.versions import version_of
 
 LOCK = "edgekit.lock"

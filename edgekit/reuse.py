@@ -13,7 +13,7 @@ from edgekit.errors import IntegrityError
 from edgekit.lock import settings_of, sha256_data
 from edgekit.metrics import METRICS
 from edgekit.plan import BuildPlan, DataPlan
-from edgekit.samples import Progress
+from edgekit.progress import Progress
 from edgekit.steps import convert, input_hints, source_of
 from edgekit.versions import working_set
 from edgekit_converters.environments import TOOLS

@@ -1,15 +1,14 @@
 """Calibration and evaluation data of a build: opened with its preprocessing, watched while read, judged afterwards."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from msgspec import to_builtins
 
-from edgekit.errors import AuditError, DataError, ModelError
+from edgekit.errors import DataError, foreign_errors
 from edgekit.plan import BuildPlan, DataPlan
-from edgekit_converters import errors as converter_errors
+from edgekit.progress import Progress
 from edgekit_converters.types import Finding, FloatModel
 
 if TYPE_CHECKING:
@@ -22,16 +21,6 @@ if TYPE_CHECKING:
     from edgekit_converters.targets import Targets
 
     Arrays = Mapping[str, np.ndarray[Any, Any]]
-
-
-class Progress(Protocol):
-    """Told of every step; ``done`` and ``total`` count samples where a step has them."""
-
-    def __call__(self, step: str, done: int | None = None, total: int | None = None) -> None: ...
-
-
-def silent(step: str, done: int | None = None, total: int | None = None) -> None:
-    """Progress for callers that show none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,19 +100,6 @@ def observed(dataset: "Dataset", seen: "Checks", step: str, progress: Progress) 
         seen.see(sample)
         yield sample
         progress(step, number, dataset.count)
-
-
-@contextmanager
-def foreign_errors() -> Iterator[None]:
-    """Errors of the converters become edgekit's own, with their exit codes."""
-    try:
-        yield
-    except converter_errors.DataError as err:
-        raise DataError(err.message, hint=err.hint) from err
-    except converter_errors.MismatchError as err:
-        raise AuditError(err.message, hint=err.hint) from err
-    except converter_errors.ConverterError as err:
-        raise ModelError(err.message, hint=err.hint) from err
 
 
 def stop_at_errors(findings: tuple[Finding, ...]) -> None:

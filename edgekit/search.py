@@ -6,22 +6,21 @@ part in the choice; what fails there counts as failed, and the climb goes on.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from edgekit.candidates import CandidateFile
-from edgekit.errors import AuditError, ModelError
+from edgekit.errors import AuditError, ModelError, foreign_errors
 from edgekit.evaluate import Evaluation, Scores, compare, measure, runner
 from edgekit.halves import Halves, split
-from edgekit.ladder import Candidate, Trial, climb
+from edgekit.ladder import Candidate, Latency, Trial, climb
 from edgekit.metrics.budget import ROUNDING, allowed_drop
 from edgekit.metrics.intervals import LEVEL
 from edgekit.metrics.protocol import EvaluationSample, Metric
+from edgekit.progress import Progress
 from edgekit.rungs import Options, best_int8, int8_candidates, make_rungs, rescue_candidates, whole_candidates
 from edgekit.search_result import SearchResult, result_findings
-from edgekit_converters.errors import ConverterError
 from edgekit_converters.types import FloatModel
 
 if TYPE_CHECKING:
@@ -36,12 +35,6 @@ other half every second time."""
 
 MOST_COMPARED = 64
 """Calibration samples on which int8 files of the same speed are compared."""
-
-
-class Progress(Protocol):
-    """Told of every step; ``done`` and ``total`` count samples."""
-
-    def __call__(self, step: str, done: int | None = None, total: int | None = None) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +52,8 @@ class SearchInputs:
     metric: Metric
     max_drop: str
     max_trials: int
-    latency: Callable[[bytes], float | None] = lambda _tflite: None
-    """Milliseconds of an inference on the device; None where it cannot be measured."""
+    latency: Latency = lambda _tflite: None
+    """On the device."""
     run: "Callable[[bytes], Run]" = runner
     """A .tflite as ``measure`` takes it."""
 
@@ -98,15 +91,6 @@ def search(inputs: SearchInputs, *, progress: Progress, keep_best: bool = False)
         result, asked=inputs.options.scheme, stopped=outcome.reason == "stopped-at-bound", measured=bool(floors)
     )
     return replace(result, findings=(*halves.findings(), *found, *evaluation.findings))
-
-
-@contextmanager
-def converter_errors() -> Iterator[None]:
-    """Errors of the converters become ModelError."""
-    try:
-        yield
-    except ConverterError as err:
-        raise ModelError(err.message, hint=err.hint) from err
 
 
 def _smallest_drop(trials: Sequence[Trial]) -> Trial:
@@ -229,7 +213,7 @@ class _Search:
         if first is None or best_int8(trials) is None:
             return ()
         self.progress("compare range estimators and corrections")
-        with converter_errors():
+        with foreign_errors():
             reference = comparison.take_reference(
                 self.inputs.float_model, self.inputs.calibration(), most=MOST_COMPARED
             )
@@ -262,7 +246,7 @@ class _Search:
         from edgekit_converters.layer_errors import layer_errors
 
         file = self.made(base)
-        with converter_errors():
+        with foreign_errors():
             errors = layer_errors(file.float_model.tflite, file.quantized.tflite, self.inputs.calibration())
         return [rescue_candidates(self.inputs.options, base, errors, kind) for kind in self.inputs.options.rescues]
 

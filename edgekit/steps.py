@@ -6,14 +6,13 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from edgekit.errors import ProjectError
+from edgekit.errors import ProjectError, foreign_errors
 from edgekit.metrics.entries import EvaluationEntry
 from edgekit.plan import BuildPlan, DataPlan
+from edgekit.progress import Progress
 from edgekit.samples import (
-    Progress,
     check_held_out,
     declared_ranges,
-    foreign_errors,
     inferences,
     observed,
     open_data,

@@ -118,8 +118,8 @@ def _source(spec: str, subject: "Artifact | Path") -> bytes:
     from edgekit.artifact import Artifact, read_artifact
     from edgekit.errors import ModelError
     from edgekit.plan import BuildOptions, plan
+    from edgekit.progress import silent
     from edgekit.project import load_project
-    from edgekit.samples import silent
     from edgekit.steps import convert
     from edgekit.target import load_target
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
-    from edgekit.samples import Progress as StepProgress
+    from edgekit.progress import Progress as StepProgress
 
 
 class Finding(Protocol):

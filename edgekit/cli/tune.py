@@ -10,8 +10,8 @@ from edgekit.cli.options import bar_progress, common, emit, option, output, prin
 
 if TYPE_CHECKING:
     from edgekit.artifact import FindingEntry
+    from edgekit.progress import Progress
     from edgekit.project import Project
-    from edgekit.samples import Progress
     from edgekit.tune.run import Budget, File
 
 

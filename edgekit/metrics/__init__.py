@@ -1,29 +1,26 @@
-"""Metrics by the names that ``--metric`` takes. A new one is a file beside this one and a line in ``METRICS``."""
+"""Metrics by the names that ``--metric`` takes. A new one is a file beside this one and a line in ``METRICS``.
+
+A metric's module has ``make(name, detection) -> Metric``; it is imported when it is asked for.
+"""
 
 import difflib
-from collections.abc import Callable
+import importlib
 from pathlib import Path
 
 from edgekit.errors import ProjectError
-from edgekit.metrics.auc import AreaUnderCurve
-from edgekit.metrics.average_precision import mean_average_precision
-from edgekit.metrics.error import MeanSquaredError
-from edgekit.metrics.function import function_metric
 from edgekit.metrics.protocol import Metric
-from edgekit.metrics.topk import TopK
 from edgekit.project import Detection
 from edgekit_converters.functions import SPELLING
 
-COCO_THRESHOLDS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
-
-METRICS: dict[str, Callable[[Detection], Metric]] = {
-    "top1": lambda _: TopK(k=1),
-    "top5": lambda _: TopK(k=5),
-    "auc": lambda _: AreaUnderCurve(),
-    "map50": lambda table: mean_average_precision("map50", COCO_THRESHOLDS[:1], table),
-    "map": lambda table: mean_average_precision("map", COCO_THRESHOLDS, table),
-    "mse": lambda _: MeanSquaredError(),
+METRICS: dict[str, str] = {
+    "top1": "edgekit.metrics.topk",
+    "top5": "edgekit.metrics.topk",
+    "auc": "edgekit.metrics.auc",
+    "map50": "edgekit.metrics.average_precision",
+    "map": "edgekit.metrics.average_precision",
+    "mse": "edgekit.metrics.error",
 }
+"""Name -> the module that makes it."""
 
 
 def metric_of(name: str, *, detection: Detection | None = None, directory: Path = Path()) -> Metric:
@@ -33,8 +30,11 @@ def metric_of(name: str, *, detection: Detection | None = None, directory: Path 
     a function that cannot be imported, or a package that is missing.
     """
     if name in METRICS:
-        return METRICS[name](detection or Detection())
+        metric: Metric = importlib.import_module(METRICS[name]).make(name, detection or Detection())
+        return metric
     if SPELLING.fullmatch(name):
+        from edgekit.metrics.function import function_metric
+
         return function_metric(name, directory)
     close = difflib.get_close_matches(name.lower(), METRICS, n=1)
     raise ProjectError(

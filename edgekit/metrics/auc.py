@@ -12,6 +12,7 @@ from edgekit.errors import DataError
 from edgekit.metrics.error import only_output, single_input, squared_error
 from edgekit.metrics.protocol import ClassValue, EvaluationSample, Statistic
 from edgekit.metrics.topk import class_label, score_vector
+from edgekit.project import Detection
 from edgekit_converters.targets import Targets
 
 if TYPE_CHECKING:
@@ -94,6 +95,11 @@ class AreaUnderCurve:
 
     def agreement(self, source: Sequence[Ranked], model: Sequence[Ranked]) -> Mapping[str, float]:
         return {}
+
+
+def make(_name: str, _detection: Detection) -> AreaUnderCurve:
+    """``auc``."""
+    return AreaUnderCurve()
 
 
 def _area(positive: "Array", scores: "Array") -> "Callable[[Array], Array]":

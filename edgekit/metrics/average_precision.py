@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
+COCO_THRESHOLDS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 RECALL_POINTS = 101
 MAX_DETECTIONS = 100
 IMAGE_RANK = 4
@@ -124,15 +125,16 @@ class MeanAveragePrecision:
         return found
 
 
-def mean_average_precision(name: str, thresholds: tuple[float, ...], table: Detection) -> MeanAveragePrecision:
-    """Raises ProjectError where pycocotools is not installed."""
+def make(name: str, detection: Detection) -> MeanAveragePrecision:
+    """``map50`` or ``map``; raises ProjectError where pycocotools is not installed."""
     try:
         import pycocotools.cocoeval  # noqa: F401
     except ImportError as err:
         raise ProjectError(
             f"The metric {name} needs pycocotools, which is not installed.", hint='pip install "edgekit[metrics]"'
         ) from err
-    return MeanAveragePrecision(name=name, thresholds=thresholds, table=table)
+    thresholds = COCO_THRESHOLDS[:1] if name == "map50" else COCO_THRESHOLDS
+    return MeanAveragePrecision(name=name, thresholds=thresholds, table=detection)
 
 
 class _Match(NamedTuple):

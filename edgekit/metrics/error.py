@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit.errors import DataError
 from edgekit.metrics.protocol import EvaluationSample, Statistic
+from edgekit.project import Detection
 from edgekit_converters.targets import Targets
 
 if TYPE_CHECKING:
@@ -56,6 +57,11 @@ class MeanSquaredError:
 
     def agreement(self, source: Sequence[float], model: Sequence[float]) -> Mapping[str, float]:
         return {}
+
+
+def make(_name: str, _detection: Detection) -> MeanSquaredError:
+    """``mse``."""
+    return MeanSquaredError()
 
 
 def only_output(outputs: "Mapping[str, Array]", metric: str) -> "Array":

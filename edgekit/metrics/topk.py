@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from edgekit.errors import DataError
 from edgekit.metrics.error import only_output
 from edgekit.metrics.protocol import ClassValue, EvaluationSample, Statistic
+from edgekit.project import Detection
 from edgekit_converters.targets import Targets
 
 if TYPE_CHECKING:
@@ -74,6 +75,11 @@ class TopK:
     def agreement(self, source: Sequence[Guess], model: Sequence[Guess]) -> Mapping[str, float]:
         same = sum(before.prediction == after.prediction for before, after in zip(source, model, strict=True))
         return {"same_prediction": same / len(source)}
+
+
+def make(name: str, _detection: Detection) -> TopK:
+    """``top1`` or ``top5``."""
+    return TopK(k=int(name.removeprefix("top")))
 
 
 def score_vector(outputs: "Mapping[str, Array]", metric: str) -> "Array":

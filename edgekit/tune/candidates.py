@@ -10,8 +10,8 @@ from edgekit.artifact import FindingEntry, is_artifact, read_artifact
 from edgekit.build import build
 from edgekit.errors import EdgekitError, ModelError
 from edgekit.plan import BuildOptions, plan
+from edgekit.progress import Progress, silent
 from edgekit.project import Project
-from edgekit.samples import Progress, silent
 from edgekit.target import PrecisionName, Target
 from edgekit.tune.run import File
 

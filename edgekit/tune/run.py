@@ -20,7 +20,7 @@ from edgekit.documents import Document
 from edgekit.errors import AccuracyError, DeviceFaultError, MeasurementInvalidError, ProjectError
 from edgekit.evaluate import Evaluation, check_budget, describe_drop
 from edgekit.held_out import Data
-from edgekit.samples import Progress, silent
+from edgekit.progress import Progress, silent
 from edgekit.transport import Connection
 from edgekit.tune.decision import Candidate, Recommendation, Setup, frontier, label_of, recommend
 

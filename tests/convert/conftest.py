@@ -15,6 +15,7 @@ from edgekit_converters.sources import open_source
 from edgekit_converters.types import FloatModel, QuantizedModel, TensorSpec
 
 HERE = Path(__file__).parent
+GENERATED = ("sequential.keras", "keras3.h5", "multi.keras", "dicts.keras", "lstm.keras", "gru.keras")
 
 
 @pytest.fixture(scope="session")
@@ -30,12 +31,20 @@ def converted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Floa
     return cache(lambda path: convert(open_source(path), log_folder=logs))
 
 
-def reference(command: str, model: Path, folder: Path, inputs: dict[str, Any], output: str) -> Path:
-    """Run keras_reference.py on ``inputs`` (name -> samples along the first axis)."""
-    np.savez(folder / "inputs.npz", **inputs)
-    arguments = [command, str(model), str(folder / "inputs.npz"), str(folder / output)]
-    subprocess.run([sys.executable, str(HERE / "keras_reference.py"), *arguments], check=True, capture_output=True)
-    return folder / output
+@pytest.fixture(scope="session")
+def keras_answers(cases: Path, keras_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``<model>.npz`` of keras_reference.py: one start of TensorFlow for all of them."""
+    folder = tmp_path_factory.mktemp("answers")
+    real = [cases / "models/keras_h5" / name for name in ("ic_resnet8.h5", "vww_mobilenetv1_025_96.h5")]
+    made = [keras_models / name for name in GENERATED]
+    reference("predict", folder, *real, *made)
+    return folder
+
+
+def reference(*arguments: str | Path) -> None:
+    """Run keras_reference.py."""
+    command = [sys.executable, str(HERE / "keras_reference.py"), *map(str, arguments)]
+    subprocess.run(command, check=True, capture_output=True)
 
 
 def run(model: FloatModel | QuantizedModel, inputs: dict[str, Any]) -> list[Any]:

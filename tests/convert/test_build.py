@@ -16,8 +16,8 @@ from edgekit.documents import write_json
 from edgekit.inspection import inspect
 from edgekit.plan import BuildOptions, plan
 from edgekit.predict import predict
+from edgekit.progress import silent
 from edgekit.project import Project, load_project
-from edgekit.samples import silent
 from edgekit.steps import convert
 from edgekit.target import load_target
 from edgekit_converters.types import FloatModel

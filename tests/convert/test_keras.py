@@ -21,7 +21,7 @@ from edgekit_converters.types import FloatModel, Scheme
 from tests.convert.conftest import reference, run, run_bytes
 from tests.min_max import min_max_ranges
 
-pytestmark = pytest.mark.convert
+pytestmark = [pytest.mark.convert, pytest.mark.xdist_group("keras")]  # conversions are shared
 
 INT8 = Scheme(precision="int8", io="int8")
 
@@ -38,21 +38,21 @@ def one_by_one(inputs: dict[str, Any]) -> Any:
     return ({name: array[i : i + 1] for name, array in inputs.items()} for i in range(count))
 
 
-def assert_like_keras(model: FloatModel, source: Path, folder: Path, high: float, atol: float) -> None:
-    inputs = inputs_of(model, 5, high)
-    expected = np.load(reference("predict", source, folder, inputs, "out.npz"))
-    for found, name in zip(run(model, inputs), expected.files, strict=True):
-        np.testing.assert_allclose(found, expected[name], atol=atol)
+def assert_like_keras(model: FloatModel, answers: Path, atol: float) -> None:
+    kept = np.load(answers)
+    inputs = {spec.name: kept[spec.name] for spec in model.inputs}
+    for position, found in enumerate(run(model, inputs)):
+        np.testing.assert_allclose(found, kept[f"output_{position}"], atol=atol)
 
 
-def test_resnet8(cases: Path, converted: Converted, tmp_path: Path) -> None:
+def test_resnet8(cases: Path, converted: Converted, keras_answers: Path) -> None:
     source = cases / "models/keras_h5/ic_resnet8.h5"
     model = converted(source)
     assert (model.source_format, model.route, model.findings) == ("keras-h5", "frozen-concrete-function", ())
     assert [(spec.name, spec.shape) for spec in model.inputs] == [("input_1", (1, 32, 32, 3))]
     assert [(spec.name, spec.shape) for spec in model.outputs] == [("dense", (1, 10))]
     assert set(model.tools) == {"tensorflow", "keras"}
-    assert_like_keras(model, source, tmp_path, 255, 3e-6)
+    assert_like_keras(model, keras_answers / "ic_resnet8.h5.npz", 3e-6)
     upstream = (cases / "models/tflite_ref/ic_resnet8_float.tflite").read_bytes()
     (image,), (scores,) = signature_specs(read(upstream))
     inputs = inputs_of(model, 20, 255)
@@ -64,11 +64,11 @@ def test_resnet8(cases: Path, converted: Converted, tmp_path: Path) -> None:
     assert (image.dtype, scores.dtype) == ("float32", "float32")
 
 
-def test_vww_with_groups_in_its_depthwise_layers(cases: Path, converted: Converted, tmp_path: Path) -> None:
+def test_vww_with_groups_in_its_depthwise_layers(cases: Path, converted: Converted, keras_answers: Path) -> None:
     source = cases / "models/keras_h5/vww_mobilenetv1_025_96.h5"
     model = converted(source)
     assert model.inputs[0].shape == (1, 96, 96, 3)
-    assert_like_keras(model, source, tmp_path, 1, 5e-6)
+    assert_like_keras(model, keras_answers / "vww_mobilenetv1_025_96.h5.npz", 5e-6)
 
 
 def kws_real(_name: str, values: Any) -> Any:
@@ -119,7 +119,9 @@ def test_resnet8_int8_is_at_least_as_good_as_tflite_converter(
         calibration[name] = np.kron(array[:, ::4, ::4], np.ones((1, 4, 4, 1))).astype(np.float32)
     held_out = {name: array[::-1, ::-1, ::-1].copy() for name, array in calibration.items()}
     ours = quantize(model, scheme=INT8, ranges=min_max_ranges(model.tflite, one_by_one(calibration)))
-    theirs = reference("int8", source, tmp_path, calibration, "int8.tflite").read_bytes()
+    np.savez(tmp_path / "inputs.npz", **calibration)
+    reference("int8", source, tmp_path / "inputs.npz", tmp_path / "int8.tflite")
+    theirs = (tmp_path / "int8.tflite").read_bytes()
     inputs, outputs = signature_specs(read(theirs))
     (expected,) = run(model, held_out)
     (our,) = run(ours, held_out)
@@ -139,13 +141,18 @@ def test_resnet8_int8_is_at_least_as_good_as_tflite_converter(
     ],
 )
 def test_generated_models(
-    keras_models: Path, converted: Converted, tmp_path: Path, name: str, inputs: list[str], outputs: list[str] | None
+    keras_models: Path,
+    keras_answers: Path,
+    converted: Converted,
+    name: str,
+    inputs: list[str],
+    outputs: list[str] | None,
 ) -> None:
     model = converted(keras_models / name)
     assert [spec.name for spec in model.inputs] == inputs
     if outputs is not None:
         assert [spec.name for spec in model.outputs] == outputs
-    assert_like_keras(model, keras_models / name, tmp_path, 1, 2e-5)
+    assert_like_keras(model, keras_answers / f"{name}.npz", 2e-5)
 
 
 def test_exported_saved_model_needs_no_tf_keras(keras_models: Path, converted: Converted) -> None:

@@ -16,9 +16,9 @@ from edgekit.build import build
 from edgekit.cache import Cache
 from edgekit.plan import BuildOptions, plan
 from edgekit.predict import predict
+from edgekit.progress import silent
 from edgekit.project import load_project
 from edgekit.reuse import convert_or_reuse
-from edgekit.samples import silent
 from edgekit.target import load_target
 from edgekit_converters.child import convert
 from edgekit_converters.environments import TOOLS, maker_for, prepare

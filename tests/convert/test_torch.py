@@ -23,7 +23,7 @@ from edgekit_converters.structure import read_structure
 from edgekit_converters.types import FloatModel
 from tests.convert.conftest import run
 
-pytestmark = pytest.mark.convert
+pytestmark = [pytest.mark.convert, pytest.mark.xdist_group("torch")]  # conversions are shared
 
 HERE = Path(__file__).parent
 PT2 = "models/pytorch_derived/resnet20_cifar10.pt2"

@@ -15,8 +15,8 @@ from edgekit.cli import cli
 from edgekit.errors import ArtifactError, PlotError, ProjectError
 from edgekit.explain import advice, explain
 from edgekit.plan import BuildOptions, plan
+from edgekit.progress import silent
 from edgekit.project import Project
-from edgekit.samples import silent
 from edgekit.target import load_target
 from edgekit_converters.layer_errors import LayerError
 from tests.unit.float_networks import network_samples, planted_network

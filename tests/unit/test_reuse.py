@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 
 from edgekit.artifact import Artifact
-from edgekit.build import Latency, build
+from edgekit.build import build
 from edgekit.cache import Cache, put
 from edgekit.errors import DataError, LockError
+from edgekit.ladder import Latency
 from edgekit.lock import settings_of, sha256_data
 from edgekit.plan import BuildOptions, BuildPlan, plan
 from edgekit.project import load_project
