@@ -147,9 +147,12 @@ def settings_of(plan: BuildPlan) -> dict[str, str]:
     """What shapes the bytes besides the files: everything the plan decided that is no path."""
     scheme = plan.scheme
     chosen: dict[str, object] = {
+        "name": plan.name,
+        "labels": sha256_file(plan.labels) if plan.labels and plan.labels.is_file() else None,
         "target": plan.target.name,
         "precision": plan.precision,
         "io": scheme.io,
+        "fixed-io": plan.fixed_io if plan.precision == "auto" else None,
         "weight-bits": scheme.weight_bits,
         "per-channel": scheme.per_channel,
         "per-channel-fully-connected": scheme.per_channel_fully_connected,

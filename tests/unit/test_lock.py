@@ -123,3 +123,19 @@ def test_a_damaged_lock_is_refused(project: Path) -> None:
     (project / LOCK).write_text("schema_version = 1\n[builds.x]\nsource = 3\n")
     with pytest.raises(ProjectError, match="source"):
         read_lock(project)
+
+
+def test_the_name_and_the_labels_inside_the_file_are_settings(project: Path) -> None:
+    before = settings_of(planned(project))
+    (project / "labels.txt").write_text("cat")
+    (project / "edgekit.toml").write_text('name = "other"\n[model]\npath = "model.tflite"\nlabels = "labels.txt"\n')
+    named = settings_of(planned(project))
+    assert {name for name in named if named[name] != before.get(name)} == {"name", "labels"}
+    (project / "labels.txt").write_text("dog")
+    assert settings_of(planned(project))["labels"] != named["labels"]
+
+
+def test_an_input_dtype_that_was_asked_for_is_a_setting_of_a_search(project: Path) -> None:
+    wishes = {"precision": "auto", "max_drop": "1pt", "evaluate": "calibration.npz"}
+    found = [settings_of(planned(project, **wishes, io=io)) for io in (None, "int8")]
+    assert [settings["fixed-io"] for settings in found] == ["False", "True"]
