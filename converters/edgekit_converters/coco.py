@@ -14,6 +14,12 @@ from edgekit_converters.images import read_image
 MAX_BYTES = 1 << 30
 """The largest file of COCO itself, instances_train2017.json, has 449 MB."""
 
+LARGEST = 1e6
+"""Pixels: no image is as wide, and areas of boxes stay finite."""
+
+LONGEST = 255
+"""Characters of a file name with its folders."""
+
 Box = tuple[float, float, float, float]
 """x, y, width, height in pixels of the image, from its top left corner."""
 
@@ -94,6 +100,11 @@ def read_instances(path: Path) -> CocoImages:
             raise DataError(
                 f"{path}: a box has the unknown category {annotation.category_id}.", hint="Repair the file."
             )
+        if max(map(abs, annotation.bbox)) > LARGEST or min(annotation.bbox[2:]) < 0:
+            raise DataError(
+                f"{path}: the box {list(annotation.bbox)} of image {annotation.image_id} is none.",
+                hint="Boxes are [x, y, width, height] in pixels; two corners must be converted.",
+            )
         by_image[annotation.image_id].append(annotation)
     folder = _image_folder(path, instances.images[0])
     return CocoImages(
@@ -129,6 +140,8 @@ def _objects(image: _Image, annotations: list[_Annotation], names: Mapping[int, 
 
 def _relative(name: str, path: Path) -> PurePosixPath:
     relative = PurePosixPath(name)
+    if len(name) > LONGEST:
+        raise DataError(f"{path}: an image has a name of {len(name)} characters.", hint="Repair the file.")
     if relative.is_absolute() or ".." in relative.parts or "\0" in name:
         raise DataError(f"{path}: the image {name!r} lies outside its folder.", hint="Give relative file names.")
     return relative

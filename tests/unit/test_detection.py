@@ -221,6 +221,9 @@ def test_coco_files_are_data(tmp_path: Path) -> None:
         ({"images": []}, "has no images or no categories"),
         ({"images": [{"id": 1, "file_name": "../x.png", "width": 1, "height": 1}]}, "lies outside its folder"),
         ({"images": [{"id": 1, "file_name": "/x.png", "width": 1, "height": 1}]}, "lies outside its folder"),
+        ({"images": [{"id": 1, "file_name": "x" * 300, "width": 1, "height": 1}]}, "a name of 300 characters"),
+        ({"annotations": [{"image_id": 1, "category_id": 1, "bbox": [5, 5, -2, 2]}]}, "is none"),
+        ({"annotations": [{"image_id": 1, "category_id": 1, "bbox": [0, 0, 1e200, 1e200]}]}, "is none"),
         ({"images": [{"id": 1, "file_name": "none.png", "width": 1, "height": 1}]}, r"none\.png of .* is not found"),
         (
             {"images": [{"id": 1, "file_name": "0.png", "width": 9, "height": 9}]},
