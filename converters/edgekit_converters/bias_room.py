@@ -4,9 +4,13 @@ A trained network has dead channels, whose weights are nearly 0 and whose bias i
 small that the bias does not fit, and ai-edge-quantizer wraps it to the other sign. Raising the channel's largest
 weight to where the bias fits moves the output by less than 1/10,000 of the bias with int8 activations, far below one
 step; by less than 1/120 with int16 ones, in channels whose weights contribute even less than that.
+
+Where the input is what vanishes (a frame that is 0 in every sample), the channel is not dead for the other readers of
+the weights, such as the other steps of an unrolled recurrent layer: the operator then gets a copy of its own.
 """
 
 from collections.abc import Callable
+from copy import copy
 from math import prod
 from typing import Any
 
@@ -57,8 +61,31 @@ def _make_room(
     if tight.size:
         moved = np.moveaxis(values, axis, 0).shape
         changed = np.ascontiguousarray(np.moveaxis(channels.reshape(moved), 0, axis))
-        model.buffers[weights.buffer].data = np.frombuffer(changed.tobytes(), np.uint8)
+        own = _own_weights(model, graph, operator)
+        model.buffers[own.buffer].data = np.frombuffer(changed.tobytes(), np.uint8)
     return int(tight.size)
+
+
+def _own_weights(model: Any, graph: Any, operator: Any) -> Any:
+    """The operator's weights; a copy, put in their place, where something else reads them too."""
+    index = int(operator.inputs[1])
+    weights = graph.tensors[index]
+    readers = sum(
+        each.tensors[int(place)].buffer == weights.buffer
+        for each in model.subgraphs
+        for reader in each.operators
+        for place in reader.inputs
+        if place >= 0
+    )
+    if readers == 1:
+        return weights
+    own = copy(weights)
+    own.name = f"{text(weights.name)}_of_{text(graph.tensors[int(operator.outputs[0])].name)}".encode()
+    own.buffer = len(model.buffers)
+    model.buffers.append(copy(model.buffers[weights.buffer]))
+    operator.inputs = [len(graph.tensors) if place == index else int(place) for place in operator.inputs]
+    graph.tensors.append(own)
+    return own
 
 
 def _input_scale(low: float, high: float, bits: int) -> float:

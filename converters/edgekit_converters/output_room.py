@@ -8,13 +8,9 @@ from typing import Any
 
 from edgekit_converters.bias_room import CHANNEL_AXIS, ActivationBits, constant
 from edgekit_converters.flatbuffer import builtin_name, text
+from edgekit_converters.same_scale import SAME_SCALE
 from edgekit_converters.types import Ranges
 
-SAME_SCALE = frozenset({
-    "AVERAGE_POOL_2D", "BROADCAST_TO", "GATHER", "GATHER_ND", "MAX_POOL_2D", "PAD", "REDUCE_MIN", "RESHAPE",
-    "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "SLICE", "SPLIT", "STRIDED_SLICE", "TRANSPOSE", "UNPACK",
-})  # fmt: skip
-"""Operators whose output takes the scale of their input, whatever its own range is."""
 _LARGEST = 127
 """Of int8, symmetric: no activation's scale is coarser than ``largest magnitude / 127``."""
 

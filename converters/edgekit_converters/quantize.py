@@ -18,6 +18,7 @@ from edgekit_converters.islands import fill_islands
 from edgekit_converters.output_room import widen_outputs
 from edgekit_converters.quantizer_import import import_quantizer
 from edgekit_converters.recipes import INT4_OPS, activation_bits, check_scheme, make_recipe
+from edgekit_converters.same_scale import inherit_ranges
 from edgekit_converters.shared_outputs import join_outputs, separate_outputs
 from edgekit_converters.states import follow_outputs, refuse_variables, tie_ranges
 from edgekit_converters.types import Finding, FloatModel, Precision, QuantizedModel, Ranges, Scheme
@@ -94,8 +95,8 @@ def _integer(model: FloatModel, scheme: Scheme, ranges: Ranges | None) -> tuple[
     if scheme.precision == "dynamic":
         parsed = read(_run_quantizer(model.tflite, scheme, None), what="the quantized model")
     else:
-        widened, findings = _widen(_require(ranges, scheme.precision), scheme)
         parsed = read(model.tflite, what="the float model")
+        widened, findings = _widen(inherit_ranges(parsed, _require(ranges, scheme.precision)), scheme)
         faint = widen_outputs(parsed, widened, activation_bits=partial(activation_bits, scheme))
         widened, findings = {**widened, **faint}, (*findings, *_faint_outputs(faint))
         widened = separate_outputs(parsed, widened)
