@@ -45,7 +45,7 @@ def correct_biases(
         name="bias-correction",
         severity="info",
         message=f"The biases of {corrected} layers were corrected for what their weights lose.",
-        fix="Nothing to do; it is off unless asked for, because it seldom helps per-channel weights.",
+        fix="Nothing to do; --no-correct-biases builds without it, to compare.",
     )
     return (replace(model, tflite=write(parsed)) if corrected else model), (finding,)
 

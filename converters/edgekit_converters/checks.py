@@ -190,12 +190,12 @@ def overlap(calibration: "array[int]", evaluation: "array[int]") -> tuple[Findin
     shared = int(np.isin(np.frombuffer(evaluation, np.uint64), np.frombuffer(calibration, np.uint64)).sum())
     if not shared:
         return ()
-    share = shared / len(evaluation)
+    share = 100 * shared / len(evaluation)
     return (
         Finding(
             name="evaluation-overlap",
             severity="warning",
-            message=f"{shared} of {len(evaluation)} evaluation samples ({share:.0%}) are also calibration samples.",
+            message=f"{shared} of {len(evaluation)} evaluation samples ({share:.2g} %) are also calibration samples.",
             fix="Evaluate on held-out data; otherwise the measured drop is too small.",
         ),
     )

@@ -38,7 +38,7 @@ def equalize(model: FloatModel) -> tuple[FloatModel, tuple[Finding, ...]]:
         name="cross-layer-equalization",
         severity="info",
         message=f"{len(pairs)} pairs of layers were equalized{said}.",
-        fix="Nothing to do; it is off unless asked for, because it seldom helps per-channel weights.",
+        fix="Nothing to do; --no-equalize builds without it, to compare.",
     )
     return (replace(model, tflite=write(parsed)) if pairs else model), (finding,)
 

@@ -5,7 +5,7 @@ it is surely better on the calibration samples than the one without (``compariso
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from edgekit_converters.bias_correction import correct_biases
@@ -92,7 +92,7 @@ def _equalized(
     before = _measure(model, scheme, estimate_ranges(statistics, "min-max", grid=grid_of(scheme)), reference)
     after = _measure(candidate, scheme, estimate_ranges(fresh, "min-max", grid=grid_of(scheme)), reference)
     kept = switch == "on" or is_surely_better(after, before)
-    findings = (_finding("cross-layer-equalization", findings[0].message, before, after, kept=kept),)
+    findings = (_finding(findings[0], before, after, option="equalize", kept=kept),)
     return (candidate, fresh, findings) if kept else (model, statistics, findings)
 
 
@@ -104,22 +104,23 @@ def _corrected(
         return model, findings if switch == "on" else ()
     before, after = (_measure(either, scheme, ranges, reference) for either in (model, candidate))
     kept = switch == "on" or is_surely_better(after, before)
-    return candidate if kept else model, (_finding("bias-correction", findings[0].message, before, after, kept=kept),)
+    said = _finding(findings[0], before, after, option="correct-biases", kept=kept)
+    return candidate if kept else model, (said,)
 
 
 def _measure(model: FloatModel, scheme: Scheme, ranges: Ranges, reference: Reference) -> Comparison:
     return compare(quantize(model, scheme=scheme, ranges=ranges).tflite, reference)
 
 
-def _finding(name: str, message: str, before: Comparison, after: Comparison, *, kept: bool) -> Finding:
+def _finding(done: Finding, before: Comparison, after: Comparison, *, option: str, kept: bool) -> Finding:
+    """What was done, what it brought, and whether it stayed; ``option`` of `edgekit build` decides otherwise."""
     moved, error = gain(after, before)
-    return Finding(
-        name=name,
-        severity="info",
+    return replace(
+        done,
         message=(
-            f"{message} A sample's signal to quantization noise moves by {moved:+.1f} dB (standard error {error:.1f}), "
-            f"that of all from {mean(before.sqnr_db):.1f} to {mean(after.sqnr_db):.1f} dB: "
-            f"{'kept' if kept else 'not kept'}."
+            f"{'' if kept else 'Tried and not kept: '}{done.message} A sample's signal to quantization noise moves "
+            f"by {moved:+.1f} dB (standard error {error:.1f}), that of all together from {mean(before.sqnr_db):.1f} to "
+            f"{mean(after.sqnr_db):.1f} dB."
         ),
-        fix="Nothing to do; switch it on or off to compare.",
+        fix=f"Nothing to do; --{'no-' if kept else ''}{option} builds {'without' if kept else 'with'} it, to compare.",
     )

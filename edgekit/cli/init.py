@@ -19,13 +19,14 @@ name = "{name}"
 [model]
 path = {path}  # {format}
 {weights}batch = 1                  # static batch of the converted model
+# layout = "nhwc"          # nchw | nhwc: turn image inputs and outputs; default: as the source has them
 # labels = "labels.txt"    # one label a line, in the order of the output
-{outputs}
-{inputs}
+{outputs}{inputs}
 [build]
 target = "{target}"        # edgekit target list
-# precision = "int8"       # int8 | float16 | dynamic | float32; default: the target's
-# io = "int8"              # int8 | uint8 | float32: what the application hands to an int8 model
+# precision = "int8"       # int8 | int16x8 | float16 | dynamic | float32; default: the target's. "auto": the fastest
+#                          # that keeps [evaluation] max_drop
+# io = "int8"              # int8 | uint8 | int16 | float32: what the application hands to a quantized model
 
 # Real samples, a few hundred: int8 needs them. .npz (an array per input, or x), .npy, a folder of images,
 # a folder of .npy, or package.module:function
@@ -36,6 +37,7 @@ target = "{target}"        # edgekit target list
 # Held-out labelled samples: .npz with x and y, or a folder of images with a subfolder a class
 # [evaluation]
 # data = "evaluation.npz"
+# metric = "top1"          # top1 | top5 | auc | mse | map50 | map | package.module:function
 # max_drop = "1pt"         # build fails when the file loses more; 1pt: percentage points, 1%: of the value
 
 # [deploy]
