@@ -68,20 +68,23 @@ def activation_bits(scheme: Scheme, name: str) -> ActivationBits | None:
 def layer_choices(model: FloatModel, precision: Precision = "int8") -> dict[str, tuple[LayerPrecision, ...]]:
     """What ``Scheme.layers`` may say: first output of every operator, in order of execution -> its rescues.
 
-    A layer that ``precision`` leaves in float anyway can be ``float32`` only: naming it says that this is wanted.
+    A layer that ``precision`` leaves in float anyway can be ``float32`` only: naming it says that this is wanted. One
+    that gives no real numbers (the indices of ARG_MAX) has nothing to rescue.
     """
+    from ai_edge_litert import schema_py_generated as schema
+
     import_quantizer()
     parsed = read(model.tflite, what="the float model")
     bits = ACTIVATION_BITS[precision]
     choices: dict[str, tuple[LayerPrecision, ...]] = {}
     for graph in parsed.subgraphs:
         for operator in graph.operators:
-            if len(operator.outputs):
+            outputs = [graph.tensors[int(index)] for index in operator.outputs]
+            if outputs and outputs[0].type == schema.TensorType.FLOAT32:
                 operation = _operation(parsed, operator)
                 kept_float = bits is not None and not _has_kernel(operation, bits)
                 allowed: tuple[LayerPrecision, ...] = ("float32",) if kept_float else RESCUES[precision]
-                name = text(graph.tensors[int(operator.outputs[0])].name)
-                choices[name] = tuple(
+                choices[text(outputs[0].name)] = tuple(
                     rescue
                     for rescue in allowed
                     if rescue == "float32" or _has_kernel(operation, ACTIVATION_BITS[rescue])

@@ -11,6 +11,7 @@ from edgekit.precision import check_precision
 from edgekit_converters import quantize as quantizer
 from edgekit_converters.estimators import estimate_ranges
 from edgekit_converters.from_tflite import read_float_model
+from edgekit_converters.recipes import layer_choices
 from edgekit_converters.sources import open_source
 from edgekit_converters.statistics import collect_statistics
 from edgekit_converters.structure import read_structure
@@ -93,6 +94,14 @@ def test_beside_a_rescued_layer_they_are_int8_all_the_same(rescue: LayerPrecisio
     assert {op.outputs[0].dtype for op in read_structure(data).ops if op.name == "LEAKY_RELU"} == {"int8"}
     for delegate in (XNNPACK, NONE):
         assert sqnr(model, data, delegate) > 20
+
+
+def test_indices_have_nothing_to_rescue() -> None:
+    model = read("amax")
+    (op,) = [op for op in read_structure(model.tflite).ops if op.name == "ARG_MAX"]
+    choices = layer_choices(model)
+    assert op.outputs[0].name not in choices
+    assert len(choices) == len(read_structure(model.tflite).ops) - 1
 
 
 def test_symmetric_activations_have_no_zero_point() -> None:
