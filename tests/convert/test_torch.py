@@ -112,9 +112,14 @@ def run_artifact(path: Path, inputs: Any) -> Any:
     return run_bytes(data, *sides, {sides[0][0].name: inputs})[0]
 
 
-def test_a_function_with_weights(folder: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="session")
+def small(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> FloatModel:
     source = open_source("torch_nets:small", directory=folder, weights=folder / "small.pth")
-    model = convert(source, hints=SMALL, log_folder=tmp_path)
+    return convert(source, hints=SMALL, log_folder=tmp_path_factory.mktemp("logs"))
+
+
+def test_a_function_with_weights(small: FloatModel) -> None:
+    model = small
     assert [(spec.name, spec.dtype) for spec in model.inputs] == [("image", "float32"), ("index", "int32")]
     assert [(spec.name, spec.shape) for spec in model.outputs] == [
         ("scores", (1, 2)),
@@ -124,6 +129,12 @@ def test_a_function_with_weights(folder: Path, tmp_path: Path) -> None:
     assert true(model, 1e-5)
     found = {finding.name for finding in model.findings}
     assert found == {"nchw-input", "narrowed-dtype", "mean-over-axes"}
+
+
+@pytest.mark.slow
+def test_weights_as_safetensors_give_the_same_file(folder: Path, small: FloatModel, tmp_path: Path) -> None:
+    source = open_source("torch_nets:small", directory=folder, weights=folder / "small.safetensors")
+    assert convert(source, hints=SMALL, log_folder=tmp_path).tflite == small.tflite
 
 
 @pytest.mark.slow
@@ -147,6 +158,7 @@ def test_an_open_batch_and_nhwc(folder: Path, tmp_path: Path) -> None:
         ("torch_nets:small", "bomb.pth", "hold more than tensors"),
         ("torch_nets:small", "shape.pth", r"other shapes: linear\.weight is \(3, 6\), the network's \(2, 6\)"),
         ("torch_nets:small", "none.pth", "cannot be read: No such file"),
+        ("torch_nets:small", "damaged.safetensors", "are damaged or no weights at all"),
         ("torch_nets:number", None, "gave a int, not a torch.nn.Module"),
         ("torch_nets:absent", None, "is not found: module 'torch_nets' has no attribute 'absent'"),
         ("train.pt2", None, r"exported in training mode \(aten::batch_norm"),

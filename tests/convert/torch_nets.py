@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 
@@ -96,6 +97,8 @@ if __name__ == "__main__":
     folder = Path(sys.argv[1])
     network = small().eval()
     torch.save(nn.DataParallel(network).state_dict(), folder / "small.pth")
+    save_file(network.state_dict(), folder / "small.safetensors")
+    (folder / "damaged.safetensors").write_bytes((folder / "small.safetensors").read_bytes()[:100])
     torch.save({"linear.weight": torch.ones(2, 6), "other": torch.ones(1)}, folder / "other.pth")
     torch.save({"state_dict": Bomb()}, folder / "bomb.pth")
     torch.save({"state_dict": {**network.state_dict(), "linear.weight": torch.ones(3, 6)}}, folder / "shape.pth")
