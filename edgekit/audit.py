@@ -45,6 +45,7 @@ def audit(tflite: bytes, *, scheme: Scheme, target: Target, states: Mapping[str,
         *check_precision(structure, scheme),
         *check_states(structure, states or {}),
         *check_ops(structure, target),
+        *check_delegate(scheme, target),
         *check_execution(tflite, structure),
     )
     errors = [finding for finding in findings if finding.severity == "error"]
@@ -84,6 +85,18 @@ def check_ops(structure: Structure, target: Target) -> Iterator[Finding]:
             "custom-op",
             f"The op {name} ({count} times) needs {flex}, which {target.name}'s runtime does not have.",
             "Replace the layer by ones with builtin operators, or do this part before or after the model.",
+        )
+
+
+def check_delegate(scheme: Scheme, target: Target) -> Iterator[Finding]:
+    """Does the target's delegate compute this precision at all? Pure."""
+    if scheme.precision == "int16x8" and target.delegate == XNNPACK:
+        yield Finding(
+            name="plain-kernels",
+            severity="warning",
+            message="XNNPACK computes nothing in int16: the whole file runs on the runtime's plain kernels, "
+            "often many times slower than int8 or float32.",
+            fix="Compare them with `edgekit tune`; float16 keeps as much accuracy and is computed by XNNPACK.",
         )
 
 

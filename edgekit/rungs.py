@@ -128,6 +128,15 @@ def best_int8(trials: Sequence[Trial]) -> Trial | None:
     return min(made, key=lambda item: item[:2])[2] if made else None
 
 
+def wide_weights(options: Options) -> tuple[Candidate, ...]:
+    """int8 weights where int4 ones were asked for: as fast as they are, and the whole precisions are slower."""
+    return tuple(
+        replace(candidate, label="int8, int8 weights", scheme=replace(candidate.scheme, weight_bits=8))
+        for candidate in int8_candidates(options)[:1]
+        if candidate.scheme.weight_bits != 8  # noqa: PLR2004 - int8
+    )
+
+
 def make_rungs(
     options: Options,
     corrected: Callable[[Sequence[Trial]], Sequence[Candidate]],
@@ -135,7 +144,7 @@ def make_rungs(
     *,
     floors_ms: Mapping[str, float],
 ) -> tuple[Rung, ...]:
-    """int8, int8 corrected, int8 with rescued layers, then each whole precision.
+    """int8, int8 corrected, int8 weights instead of int4, int8 with rescued layers, then each whole precision.
 
     ``corrected`` and ``rescued`` are asked only when plain int8 did not do: what they find out takes time.
     ``floors_ms``: label of int8 and of each whole precision -> its measured latency.
@@ -143,6 +152,11 @@ def make_rungs(
     rungs = [
         Rung(name="int8", candidates=lambda _trials: int8_candidates(options)[:1], floor_ms=floors_ms.get("int8")),
         Rung(name="int8 corrected", candidates=corrected, floor_ms=floors_ms.get("int8")),
+        Rung(
+            name="int8 with int8 weights",
+            candidates=lambda _trials: wide_weights(options),
+            floor_ms=floors_ms.get("int8"),
+        ),
         # A rescue only adds work to the int8 file.
         Rung(name="int8 with rescued layers", candidates=rescued, ordered=True, floor_ms=floors_ms.get("int8")),
     ]

@@ -111,13 +111,21 @@ def result_findings(result: SearchResult, *, asked: Scheme, stopped: bool, measu
 
 
 def _over_budget(result: SearchResult) -> Finding:
+    """Either half may be the one on which it loses too much, so both are said."""
     evaluation = result.evaluation
+    chosen = next((trial.drop for trial in result.trials if trial.candidate.label == result.candidate.label), None)
+    drops = []
+    if chosen is not None:
+        drops.append(f"{describe_drop(evaluation, chosen)} on the samples that chose")
+    if result.confirmed:
+        drops.append(f"{describe_drop(evaluation, evaluation.drop)} on those that had no part in it")
     return Finding(
         name="budget-exceeded",
         severity="error",
         message=(
-            f"This file loses {describe_drop(evaluation, evaluation.drop)} of {evaluation.metric}, more than the "
-            f"budget of {result.max_drop}; it was the best of {len(result.trials)} and is kept because of --keep-best."
+            f"This file does not keep the budget of {result.max_drop} on both halves of the held-out samples: it loses "
+            f"{' and '.join(drops)} ({evaluation.metric}). It was the best of {len(result.trials)} and is kept because "
+            "of --keep-best."
         ),
         fix="Do not ship it unless the loss is acceptable.",
     )

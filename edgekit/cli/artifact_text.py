@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from edgekit.artifact import Artifact, TensorEntry
+    from edgekit.evaluate import Evaluation
     from edgekit.metrics.entries import EvaluationEntry
     from edgekit_converters.types import Fidelity
 
@@ -38,7 +39,8 @@ def render(artifact: "Artifact") -> None:
         screen.print(f"  {describe_fidelity(manifest.fidelity)}", markup=False)
     if manifest.search is not None:
         screen.print(f"  chosen: {manifest.search.candidate}; tried {len(manifest.search.trials)}:", markup=False)
-        render_trials(screen, [{**to_builtins(trial), "size_bytes": trial.bytes} for trial in manifest.search.trials])
+        trials = [{**to_builtins(trial), "size_bytes": trial.bytes} for trial in manifest.search.trials]
+        render_trials(screen, trials, manifest.evaluation)
     screen.print(f"  {describe_accuracy(manifest.evaluation)}", markup=False)
     for line in describe_losses(manifest.evaluation, manifest.labels) if manifest.evaluation else ():
         screen.print(f"    {line}", markup=False)
@@ -96,17 +98,21 @@ def describe_losses(evaluation: "EvaluationEntry", labels: tuple[str, ...] | Non
         yield f"output {head.name}: {noise}{sqnr}{lost}"
 
 
-def render_trials(screen: "Console", trials: "Sequence[Mapping[str, Any]]") -> None:
-    """The table of what was tried, in its order."""
+def render_trials(
+    screen: "Console", trials: "Sequence[Mapping[str, Any]]", evaluation: "Evaluation | EvaluationEntry | None"
+) -> None:
+    """The table of what was tried, in its order; drops as ``evaluation`` has them, a share in points."""
+    in_points = evaluation is not None and evaluation.is_fraction
     from rich.table import Table
 
     timed = any(trial.get("latency_ms") is not None for trial in trials)
-    table = Table("    candidate", "drop", "budget", "bytes", *(["latency"] if timed else []), box=None, pad_edge=False)
+    columns = ("    candidate", "drop where chosen", "budget there", "bytes", *(["latency"] if timed else []))
+    table = Table(*columns, box=None, pad_edge=False)
     for trial in trials:
         drop, size, latency = trial["drop"], trial["size_bytes"], trial.get("latency_ms")
         row = [
             f"    {trial['candidate']}",
-            "-" if drop is None else f"{drop:+.4f}",
+            "-" if drop is None else f"{100 * drop:+.2f} pt" if in_points else f"{drop:+.4g}",
             trial["failure"] or ("kept" if trial["keeps"] else "exceeded"),
             "-" if size is None else f"{size:,}",
             "-" if latency is None else f"{latency:.3f} ms",

@@ -80,7 +80,7 @@ def command(
             artifact = build(planned, bar_progress(bar), cache=cache, locked=locked, latency=latency, said=said.append)
     except AccuracyError as err:
         if not as_json and "trials" in err.details:
-            render_trials(console(), err.details["trials"])
+            render_trials(console(), err.details["trials"], err.details.get("evaluation"))
         raise
     for line in said:
         console().print(line, markup=False)

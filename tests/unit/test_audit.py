@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from edgekit.audit import audit, check_ops, read
+from edgekit.audit import audit, check_delegate, check_ops, read
 from edgekit.errors import AuditError, ModelError
 from edgekit.precision import check_precision
 from edgekit.target import IoName, PrecisionName, load_target
@@ -112,3 +112,10 @@ def test_a_truncated_file_is_damaged_and_nothing_crashes(cases: Path, keep: int)
 def test_another_format_is_named(cases: Path) -> None:
     with pytest.raises(ModelError, match=r"is not a \.tflite file"):
         read((cases / "models/negative/mnist_opset1.onnx").read_bytes())
+
+
+def test_int16_behind_xnnpack_is_said_to_be_slow() -> None:
+    (finding,) = check_delegate(Scheme(precision="int16x8", io="int16"), RPI4)
+    assert (finding.name, finding.severity) == ("plain-kernels", "warning")
+    assert list(check_delegate(Scheme(precision="int8", io="int8"), RPI4)) == []
+    assert list(check_delegate(Scheme(precision="int16x8", io="int16"), load_target("ethos-u55-128"))) == []

@@ -14,7 +14,7 @@ from edgekit.errors import AccuracyError, DataError, ModelError
 from edgekit.halves import split
 from edgekit.ladder import Candidate
 from edgekit.metrics import metric_of
-from edgekit.rungs import Options, rescues_of
+from edgekit.rungs import Options, make_rungs, rescues_of
 from edgekit.search import SearchInputs, search
 from edgekit.search_result import SearchResult, refusal, trial_rows
 from edgekit.target import load_target
@@ -161,8 +161,28 @@ def test_keep_best_is_measured_where_it_was_not_chosen_and_says_what_it_is() -> 
     model = planted_network(hard=3, gain=3000.0)
     result = run(inputs(model, Made(model), precisions=("int8",), rescues=()), keep_best=True)
     assert (result.kept, result.confirmed, result.looks) == (False, True, 1)
-    assert "budget-exceeded" in findings(result)
+    (said,) = [finding.message for finding in result.findings if finding.name == "budget-exceeded"]
+    assert "does not keep the budget of 2pt on both halves" in said
+    assert "points on the samples that chose and" in said
     assert "no part in the choice" in refusal(result).message
+
+
+def test_int8_weights_come_before_slower_files_where_int4_ones_were_asked_for() -> None:
+    model = planted_network(hard=None)
+    asked = inputs(model, Made(model), max_drop="0pt")
+    narrow = replace(asked.options.scheme, weight_bits=4)
+    options = replace(asked.options, scheme=narrow)
+    rungs = make_rungs(options, lambda _trials: (), lambda _trials: (), floors_ms={"int8": 1.0})
+    assert [rung.name for rung in rungs[:4]] == [
+        "int8",
+        "int8 corrected",
+        "int8 with int8 weights",
+        "int8 with rescued layers",
+    ]
+    (wide,) = rungs[2].candidates(())
+    assert (wide.scheme, rungs[2].floor_ms) == (asked.options.scheme, 1.0)
+    usual = make_rungs(asked.options, lambda _trials: (), lambda _trials: (), floors_ms={})
+    assert usual[2].candidates(()) == (), "they have int8 weights already"
 
 
 def test_float_is_the_last_resort_and_its_interface_is_said() -> None:
