@@ -136,9 +136,12 @@ def _raise_if_unsupported(err: Exception) -> None:
     ops = sorted(set(re.findall(r"'?(tf\.[A-Z]\w+)'? op", text)) | set(re.findall(r"(?:Flex|Custom) ops: (\w+)", text)))
     if ops or "not supported by the native TFLite runtime" in text:
         names = ", ".join(ops) or first_line(err)
+        loops = any(name.startswith("tf.TensorList") for name in ops)  # how a SavedModel keeps a recurrent layer's steps
         raise ConversionError(
             f"The model uses operations that TensorFlow Lite does not have: {names}.",
-            hint="Replace them by layers built from ordinary operations, or cut them off into pre- or postprocessing.",
+            hint="Build from the .keras or .h5 file, whose recurrent layers can be written out step by step."
+            if loops
+            else "Replace them by layers built from ordinary operations, or cut them off into pre- or postprocessing.",
         ) from err
 
 
