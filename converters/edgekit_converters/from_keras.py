@@ -136,7 +136,7 @@ def _raise_if_unsupported(err: Exception) -> None:
     ops = sorted(set(re.findall(r"'?(tf\.[A-Z]\w+)'? op", text)) | set(re.findall(r"(?:Flex|Custom) ops: (\w+)", text)))
     if ops or "not supported by the native TFLite runtime" in text:
         names = ", ".join(ops) or first_line(err)
-        loops = any(name.startswith("tf.TensorList") for name in ops)  # how a SavedModel keeps a recurrent layer's steps
+        loops = any(name.startswith("tf.TensorList") for name in ops)  # a recurrent layer in a SavedModel
         raise ConversionError(
             f"The model uses operations that TensorFlow Lite does not have: {names}.",
             hint="Build from the .keras or .h5 file, whose recurrent layers can be written out step by step."
