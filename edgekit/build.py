@@ -5,17 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgekit.artifact import (
-    MANIFEST,
-    MODEL,
-    Artifact,
-    Manifest,
-    SearchEntry,
-    sha256_files,
-    sha256_source,
-    write_artifact,
-)
+from edgekit.artifact import MANIFEST, MODEL, Artifact, write_artifact
 from edgekit.cache import Cache, put
+from edgekit.digests import sha256_files, sha256_source
+from edgekit.entries import Manifest, SearchEntry
 from edgekit.errors import ProjectError, foreign_errors
 from edgekit.ladder import Latency
 from edgekit.lock import check_after, check_before, locked_build, write_lock

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.agent.layout import NAME
-from edgekit.artifact import Artifact, FindingEntry
+from edgekit.artifact import Artifact
 from edgekit.device import LOCAL
 from edgekit.documents import Document, convert
+from edgekit.entries import FindingEntry
 from edgekit.errors import ArtifactError, DeviceConfigError, DeviceFaultError
 from edgekit.project import Deploy
 from edgekit.target import Target

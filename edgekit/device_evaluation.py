@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekit.agent.runtime import XNNPACK, Model, ModelRefused, dequantize, quantize
-from edgekit.artifact import Artifact, sha256_file
+from edgekit.artifact import Artifact
 from edgekit.device_inference import Ready, infer
 from edgekit.differences import Differences, OutputDifference
+from edgekit.digests import sha256_file
 from edgekit.errors import ModelError, ProjectError, foreign_errors
 from edgekit.evaluate import Evaluation, Measurement, check_budget, compare, runner, unproven_budget
 from edgekit.held_out import Data, calibrated_on, declared_ranges, open_held_out

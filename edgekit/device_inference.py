@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import msgspec
 
-from edgekit.artifact import sha256_file
+from edgekit.digests import sha256_file
 from edgekit.documents import Document, convert
 from edgekit.errors import DeviceFaultError, ModelError
 from edgekit.transport import Connection

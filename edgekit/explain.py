@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgekit.artifact import GOLDEN, Artifact, Golden, Manifest, TensorEntry, read_artifact
+from edgekit.artifact import GOLDEN, Artifact, read_artifact
 from edgekit.build import source_digest
 from edgekit.documents import parse_json
+from edgekit.entries import Golden, Manifest, TensorEntry
 from edgekit.errors import ArtifactError, IntegrityError, ProjectError, foreign_errors
 from edgekit.plan import BuildOptions, BuildPlan, plan
 from edgekit.progress import Progress

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from edgekit.agent.runtime import NONE, XNNPACK, Model, Tensor, quantize
-from edgekit.artifact import GOLDEN, Golden, Tolerance, Vector
+from edgekit.artifact import GOLDEN
 from edgekit.documents import write_json
+from edgekit.entries import Golden, Tolerance, Vector
 from edgekit.target import PrecisionName
 
 if TYPE_CHECKING:

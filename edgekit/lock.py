@@ -13,8 +13,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from edgekit.artifact import Manifest, Sha256, sha256_file, sha256_files, sha256_source
+from edgekit.digests import sha256_file, sha256_files, sha256_source
 from edgekit.documents import Document, read_toml
+from edgekit.entries import Manifest, Sha256
 from edgekit.errors import LockError, ProjectError, foreign_errors
 from edgekit.metrics import METRICS
 from edgekit.plan import BuildPlan, DataPlan

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from edgekit.artifact import (
+from edgekit.audit import Audit
+from edgekit.entries import (
     AuditEntry,
     CalibrationEntry,
     CalibratorEntry,
@@ -20,7 +21,6 @@ from edgekit.artifact import (
     TensorEntry,
     TrialEntry,
 )
-from edgekit.audit import Audit
 from edgekit.evaluate import Evaluation
 from edgekit.metrics.entries import ChangedEntry, ClassEntry, EvaluationEntry, HeadEntry
 from edgekit.plan import BuildPlan

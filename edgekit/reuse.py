@@ -6,9 +6,11 @@ from dataclasses import asdict, replace
 
 import msgspec
 
-from edgekit.artifact import MANIFEST, Manifest, sha256_file, sha256_source
+from edgekit.artifact import MANIFEST
 from edgekit.cache import Cache, get, key_of, put
+from edgekit.digests import sha256_file, sha256_source
 from edgekit.documents import parse_json
+from edgekit.entries import Manifest
 from edgekit.errors import IntegrityError
 from edgekit.lock import settings_of, sha256_data
 from edgekit.metrics import METRICS

@@ -7,19 +7,9 @@ from typing import Any
 import msgspec
 
 from edgekit.agent.runtime import Model, Tensor
-from edgekit.artifact import (
-    GOLDEN,
-    MODEL,
-    Artifact,
-    AuditEntry,
-    Golden,
-    Manifest,
-    Quantization,
-    Source,
-    TensorEntry,
-    write_artifact,
-)
+from edgekit.artifact import GOLDEN, MODEL, Artifact, write_artifact
 from edgekit.documents import write_json
+from edgekit.entries import AuditEntry, Golden, Manifest, Quantization, Source, TensorEntry
 from edgekit.golden import golden_files
 from edgekit_converters.types import Scheme
 

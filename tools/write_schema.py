@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from edgekit.artifact import Golden, Manifest
 from edgekit.device import Inventory
+from edgekit.entries import Golden, Manifest
 from edgekit.project import Project
 from edgekit.target import Target
 

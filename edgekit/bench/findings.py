@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Literal
 
-from edgekit.artifact import FindingEntry
 from edgekit.bench.samples import MachineState, Measurement, Policy, ProcessSamples
 from edgekit.bench.statistics import median
+from edgekit.entries import FindingEntry
 
 Severity = Literal["info", "warning", "error"]
 FREQUENCY_TOLERANCE = 1.05

@@ -7,9 +7,11 @@ from typing import Annotated, Any
 
 import msgspec
 
-from edgekit.artifact import GOLDEN, Artifact, FileEntry, Golden, Sha256, read_artifact, sha256_file
+from edgekit.artifact import GOLDEN, Artifact, read_artifact
 from edgekit.device import Device
+from edgekit.digests import sha256_file
 from edgekit.documents import Document, read_json
+from edgekit.entries import FileEntry, Golden, Sha256
 from edgekit.errors import ArtifactError, ModelError
 
 Positive = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from edgekit.artifact import FindingEntry, Sha256
 from edgekit.bench.findings import find
 from edgekit.bench.plan import BenchOptions, Configuration
 from edgekit.bench.samples import MachineFacts, MachineState, Measurement, ProcessSamples, RuntimeFacts
 from edgekit.bench.statistics import estimate, interval, percentile
 from edgekit.documents import Document
+from edgekit.entries import FindingEntry, Sha256
 from edgekit.errors import MeasurementInvalidError
 
 NS_PER_MS = 1e6

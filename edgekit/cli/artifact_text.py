@@ -10,7 +10,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from edgekit.artifact import Artifact, TensorEntry
+    from edgekit.artifact import Artifact
+    from edgekit.entries import TensorEntry
     from edgekit.evaluate import Evaluation
     from edgekit.metrics.entries import EvaluationEntry
     from edgekit_converters.types import Fidelity

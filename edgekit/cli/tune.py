@@ -9,7 +9,7 @@ from edgekit.cli.bench import measurement_options
 from edgekit.cli.options import bar_progress, common, emit, option, output, print_findings, progress
 
 if TYPE_CHECKING:
-    from edgekit.artifact import FindingEntry
+    from edgekit.entries import FindingEntry
     from edgekit.progress import Progress
     from edgekit.project import Project
     from edgekit.tune.run import Budget, File

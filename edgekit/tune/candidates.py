@@ -6,8 +6,9 @@ from typing import get_args
 
 from msgspec.structs import replace
 
-from edgekit.artifact import FindingEntry, is_artifact, read_artifact
+from edgekit.artifact import is_artifact, read_artifact
 from edgekit.build import build
+from edgekit.entries import FindingEntry
 from edgekit.errors import EdgekitError, ModelError
 from edgekit.plan import BuildOptions, plan
 from edgekit.progress import Progress, silent

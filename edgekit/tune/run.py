@@ -8,7 +8,7 @@ from pathlib import Path
 
 from msgspec import to_builtins
 
-from edgekit.artifact import Artifact, FindingEntry
+from edgekit.artifact import Artifact
 from edgekit.bench.findings import NOISE_TOLERANCE, find, is_emulated
 from edgekit.bench.plan import BenchOptions, Configuration, Subject, read_subject
 from edgekit.bench.report import NS_PER_MS, group_processes, summarize_processes
@@ -17,6 +17,7 @@ from edgekit.bench.samples import MachineFacts, Measurement, RuntimeFacts
 from edgekit.bench.statistics import median
 from edgekit.device_evaluation import FileEvaluation, evaluate_file
 from edgekit.documents import Document
+from edgekit.entries import FindingEntry
 from edgekit.errors import AccuracyError, DeviceFaultError, MeasurementInvalidError, ProjectError
 from edgekit.evaluate import Evaluation, check_budget, describe_drop
 from edgekit.held_out import Data

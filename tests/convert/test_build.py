@@ -95,7 +95,7 @@ def converted_once(artifact: Artifact, monkeypatch: pytest.MonkeyPatch, cases: P
     """The real conversion of KWS, once for the tests that are about what comes after it."""
     if not FLOAT_MODEL:
         FLOAT_MODEL.append(convert(plan(Project(), RPI4, options(cases, folder, "unused"), folder), silent))
-    monkeypatch.setattr("edgekit.build.convert", lambda _plan, _progress: FLOAT_MODEL[0])
+    monkeypatch.setattr("edgekit.reuse.convert", lambda _plan, _progress: FLOAT_MODEL[0])
 
 
 FLOAT_MODEL: list[FloatModel] = []

@@ -13,8 +13,9 @@ import edgekit.agent
 from edgekit.agent import load
 from edgekit.agent.events import AgentError
 from edgekit.agent.runtime import Model, quantize
-from edgekit.artifact import MODEL, Artifact, TensorEntry
+from edgekit.artifact import MODEL, Artifact
 from edgekit.deploy import deploy, rollback
+from edgekit.entries import TensorEntry
 from edgekit.project import Preprocessing
 from edgekit.transport import Connection, connect
 from tests.artifacts import make_artifact

@@ -8,18 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edgekit.artifact import (
-    GOLDEN,
-    MANIFEST,
-    MODEL,
-    Artifact,
-    AuditEntry,
-    Manifest,
-    Source,
-    read_artifact,
-    sha256_source,
-    write_artifact,
-)
+from edgekit.artifact import GOLDEN, MANIFEST, MODEL, Artifact, read_artifact, write_artifact
+from edgekit.digests import sha256_source
+from edgekit.entries import AuditEntry, Manifest, Source
 from edgekit.errors import ArtifactError, EdgekitError, IntegrityError
 from edgekit_converters.types import Scheme
 

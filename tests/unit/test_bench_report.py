@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from edgekit.artifact import FileEntry
 from edgekit.bench.findings import find
 from edgekit.bench.plan import BenchOptions, Configuration, Subject
 from edgekit.bench.report import BenchmarkReport, require_valid, summarize
 from edgekit.bench.samples import FirmwareThrottle, MachineState, Measurement, Policy, collect
+from edgekit.entries import FileEntry
 from edgekit.errors import DeviceFaultError, MeasurementInvalidError
 from edgekit.report import document, print_report
 

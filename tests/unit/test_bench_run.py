@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from edgekit.artifact import FindingEntry
 from edgekit.bench import BenchmarkReport, BenchOptions, bench
 from edgekit.cli import cli
 from edgekit.cli.failures import guarded
 from edgekit.device import Device, DeviceTable
+from edgekit.entries import FindingEntry
 from edgekit.errors import DeviceFaultError
 from edgekit.transport import Connection, connect
 from tests.artifacts import make_artifact

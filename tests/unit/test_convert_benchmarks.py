@@ -55,7 +55,7 @@ def test_only_keras_models_have_the_converter_as_a_peer() -> None:
     assert "TFLiteConverter int8" in commands(CASE, *paths, quick=True)
     others = commands(replace(CASE, keras=False), *paths, quick=False)
     assert "TFLiteConverter int8" not in others
-    assert {"edgekit int8 mse", "edgekit int16x8 min-max", "edgekit float16", "ai-edge-quantizer int8"} <= others.keys()
+    assert {"edgekit int8 mse", "edgekit int16x8 auto", "edgekit float16", "ai-edge-quantizer int8"} <= others.keys()
 
 
 def test_accuracy_is_the_share_of_right_labels() -> None:

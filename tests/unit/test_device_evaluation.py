@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from edgekit.agent.runtime import Model
-from edgekit.artifact import CalibrationEntry
 from edgekit.cli import cli
 from edgekit.cli.failures import guarded
 from edgekit.device_evaluation import evaluate_file, judge
 from edgekit.differences import Differences
+from edgekit.entries import CalibrationEntry
 from edgekit.errors import AccuracyError, DataError, ProjectError
 from edgekit.held_out import Data
 from edgekit.metrics import metric_of

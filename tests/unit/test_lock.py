@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from edgekit.artifact import sha256_file
+from edgekit.digests import sha256_file
 from edgekit.errors import LockError, ProjectError
 from edgekit.lock import (
     LOCK,

@@ -8,12 +8,13 @@ import msgspec
 import numpy as np
 import pytest
 
-from edgekit.artifact import Artifact, FindingEntry
+from edgekit.artifact import Artifact
 from edgekit.bench import BenchOptions
 from edgekit.bench.quick import latency_on
 from edgekit.cli import cli
 from edgekit.cli.failures import guarded
 from edgekit.device import Device, DeviceTable, resolve_device
+from edgekit.entries import FindingEntry
 from edgekit.errors import (
     AccuracyError,
     DeviceFaultError,
