@@ -226,7 +226,7 @@ def _rescued(structure: Structure, scheme: Scheme) -> Iterator[Finding]:
         yield Finding(
             name="rescued-layers",
             severity="info",
-            message=f"{len(names)} layers are not computed as {scheme.precision}, for their accuracy: {listed}{more}.",
+            message=f"Layers not computed as {scheme.precision}, for their accuracy ({len(names)}): {listed}{more}.",
             fix="Nothing; they cost speed, as XNNPACK computes no int16 and other delegates no float.",
         )
 

@@ -57,7 +57,7 @@ def unproven_budget(evaluation: Evaluation, max_drop: str) -> tuple[Finding, ...
             severity="warning",
             message=(
                 f"The measured drop keeps the budget of {max_drop}, but {evaluation.samples} samples leave room: the "
-                f"upper end of the {100 * evaluation.level:g} % interval is {describe_drop(evaluation, high)}."
+                f"upper end of the {100 * evaluation.level:.3g} % interval is {describe_drop(evaluation, high)}."
             ),
             fix="Evaluate on more samples; the interval narrows with their square root.",
         ),
