@@ -92,6 +92,8 @@ class TrialEntry(Document, frozen=True, kw_only=True):
     candidate: str
     drop: float | None
     """None where it could not be made."""
+    refuted: bool
+    """Beyond the budget on the samples that confirm."""
     keeps: bool
     """Within the budget, with a margin."""
     bytes: int | None

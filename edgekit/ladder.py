@@ -7,7 +7,7 @@ choose is confirmed on samples that did not; what fails there counts as failed, 
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from edgekit_converters.types import Calibrator, Scheme
@@ -55,6 +55,8 @@ class Trial:
     size_bytes: int | None = None
     failure: str | None = None
     """Why the file could not be made."""
+    refuted: bool = False
+    """It exceeds the budget on the samples that confirm."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +118,8 @@ def climb(
         stopped = True
         chosen = chosen or climber.end(rungs)
     reason: Reason = "stopped-at-bound" if stopped else "nothing-keeps" if chosen is None else "kept"
-    return Outcome(chosen=chosen, trials=tuple(climber.trials), looks=climber.looks, reason=reason)
+    trials = tuple(replace(trial, refuted=trial.candidate.label in climber.refuted) for trial in climber.trials)
+    return Outcome(chosen=chosen, trials=trials, looks=climber.looks, reason=reason)
 
 
 class _OutOfTrialsError(Exception):

@@ -152,6 +152,7 @@ def search_entry(result: SearchResult) -> SearchEntry:
                 candidate=trial.candidate.label,
                 drop=trial.drop,
                 keeps=trial.keeps,
+                refuted=trial.refuted,
                 bytes=trial.size_bytes,
                 failure=trial.failure,
             )

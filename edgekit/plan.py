@@ -129,7 +129,8 @@ def plan(project: Project, target: Target, options: BuildOptions, directory: Pat
     _needs_calibration(precision, calibration)
     _needs_budget(precision, max_drop)
     _check_keep_best(precision, options)
-    name = project.name or name_of(source.spec)
+    own = options.model is None or project.model is None or options.model == project.model.path
+    name = (project.name if own else None) or name_of(source.spec)  # the file's name is that of its own model
     model = project.model
     return BuildPlan(
         name=name,

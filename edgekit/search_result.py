@@ -56,6 +56,7 @@ def trial_rows(trials: Sequence[Trial]) -> list[dict[str, Any]]:
             "candidate": trial.candidate.label,
             "drop": trial.drop,
             "keeps": trial.keeps,
+            "refuted": trial.refuted,
             "latency_ms": trial.latency_ms,
             "size_bytes": trial.size_bytes,
             "failure": trial.failure,

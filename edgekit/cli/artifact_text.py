@@ -114,9 +114,15 @@ def render_trials(
         row = [
             f"    {trial['candidate']}",
             "-" if drop is None else f"{100 * drop:+.2f} pt" if in_points else f"{drop:+.4g}",
-            trial["failure"] or ("kept" if trial["keeps"] else "exceeded"),
+            trial["failure"] or _verdict(trial),
             "-" if size is None else f"{size:,}",
             "-" if latency is None else f"{latency:.3f} ms",
         ]
         table.add_row(*row[: 5 if timed else 4])
     screen.print(table)
+
+
+def _verdict(trial: "Mapping[str, Any]") -> str:
+    if trial["refuted"]:
+        return "exceeded where confirmed"
+    return "kept" if trial["keeps"] else "exceeded"

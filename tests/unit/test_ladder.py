@@ -102,6 +102,9 @@ def test_what_is_refuted_is_passed_over_and_the_climb_goes_on() -> None:
     )
     assert label(outcome) == "rescue 5"
     assert outcome.looks == 4
+    refuted = {trial.candidate.label for trial in outcome.trials if trial.refuted}
+    assert len(refuted) == 3
+    assert not refuted & {"rescue 5", "float 0"}
 
 
 def test_without_the_margin_is_better_than_nothing() -> None:

@@ -71,6 +71,14 @@ def test_a_wrong_project_names_the_file_and_the_key(tmp_path: Path, text: str, m
     assert message in caught.value.message
 
 
+def test_the_name_of_the_file_is_that_of_its_own_model(tmp_path: Path) -> None:
+    (tmp_path / "edgekit.toml").write_text(PROJECT)
+    project, target = load_project(tmp_path), load_target("rpi4")
+    assert project.model is not None
+    assert plan(project, target, BuildOptions(model=project.model.path), tmp_path).name == "demo"
+    assert plan(project, target, BuildOptions(model="other.onnx"), tmp_path).name == "other"
+
+
 @given(st.decimals(min_value=0, max_value=100, places=2), st.sampled_from(["pt", "%"]))
 def test_a_fraction_keeps_its_value_and_unit(amount: object, unit: str) -> None:
     assert parse_fraction(f"{amount}{unit}") == (float(str(amount)), unit)

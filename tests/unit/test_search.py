@@ -231,6 +231,7 @@ def test_what_cannot_be_made_is_a_trial_that_failed() -> None:
         "candidate": "int8",
         "drop": None,
         "keeps": False,
+        "refuted": False,
         "latency_ms": None,
         "size_bytes": None,
         "failure": "no kernel for it.",
