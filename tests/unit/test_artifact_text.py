@@ -12,8 +12,15 @@ from edgekit.cli.artifact_text import render_trials
 pytestmark = pytest.mark.unit
 
 TRIALS: list[dict[str, Any]] = [
-    {"candidate": "int8", "drop": 0.035, "keeps": False, "size_bytes": 34639, "failure": None},
-    {"candidate": "float16", "drop": None, "keeps": False, "size_bytes": None, "failure": "It is too large."},
+    {"candidate": "int8", "drop": 0.035, "keeps": False, "refuted": False, "size_bytes": 34639, "failure": None},
+    {
+        "candidate": "float16",
+        "drop": None,
+        "keeps": False,
+        "refuted": False,
+        "size_bytes": None,
+        "failure": "It is too large.",
+    },
 ]
 
 
