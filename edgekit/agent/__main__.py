@@ -14,6 +14,8 @@ COMMANDS = {
     "info": "machine",
     "bench": "bench",
     "bench-process": "measure",
+    "record": "record",
+    "record-process": "schedule",
     "infer": "infer",
     "infer-process": "infer",
     "status": "store",

@@ -6,6 +6,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from collections import deque
 from typing import Any, BinaryIO, Callable, Dict, Iterator, Optional, Sequence
 
@@ -47,11 +48,20 @@ class Child:
         last = deque(_lines(self._process.stdout, stdin, on_wait), 1)
         return _result(last[0] if last else b"", self._process.wait(), self._command)
 
-    def relay(self, emit: Emit, on_wait: Callable[[], None] = lambda: None) -> Result:
-        """Pass its events on as they come; the fields of its ``done`` event, errors as in ``run_child``."""
+    def relay(
+        self,
+        emit: Emit,
+        on_wait: Callable[[], None] = lambda: None,
+        stdin: Optional[BinaryIO] = None,
+        every_s: float = HEARTBEAT_S,
+    ) -> Result:
+        """Pass its events on as they come; the fields of its ``done`` event, ``stdin`` and errors as in ``run_child``.
+
+        ``on_wait`` is called every ``every_s``, whether the process says something or not.
+        """
         self._close_stdin()
         last = b""
-        for last in _lines(self._process.stdout, None, on_wait):
+        for last in _lines(self._process.stdout, stdin, on_wait, every_s):
             event = json.loads(last.decode())
             if event["event"] not in ("done", "error"):
                 emit(**event)
@@ -90,13 +100,17 @@ def run_child(
         child.kill()
 
 
-def _lines(pipe: Any, stdin: Optional[BinaryIO], on_wait: Callable[[], None]) -> Iterator[bytes]:
+def _lines(
+    pipe: Any, stdin: Optional[BinaryIO], on_wait: Callable[[], None], every_s: float = HEARTBEAT_S
+) -> Iterator[bytes]:
     rest = b""
     watched = [pipe] if stdin is None else [pipe, stdin]
+    due = time.monotonic() + every_s
     while True:
-        ready = select.select(watched, [], [], HEARTBEAT_S)[0]
-        if not ready:
+        ready = select.select(watched, [], [], max(0.0, due - time.monotonic()))[0]
+        if time.monotonic() >= due:
             on_wait()
+            due = time.monotonic() + every_s
         if stdin in ready and not os.read(stdin.fileno(), 65536):  # type: ignore[union-attr]
             raise BrokenPipeError("the host is gone")
         if pipe in ready:

@@ -32,14 +32,14 @@ def bench_process(request: Request, _stdin: BinaryIO, _emit: Emit) -> Result:
     machine's state ``before`` the model is loaded and ``during`` the samples (first right after the warm-up,
     last right after the last sample).
     """
-    _set_affinity(request["cpus"])
+    set_affinity(request["cpus"])
     before = read_state()
     name, version, _ = runtime.find_runtime()
     memory_before = read_rss()["rss_bytes"]
     start = time.perf_counter_ns()
     model = runtime.Model(request["model"], request["delegate"], request["num_threads"])
     loaded = time.perf_counter_ns()
-    model.set_inputs(_read_inputs(model.inputs, request["inputs"]))
+    model.set_inputs(read_inputs(model.inputs, request["inputs"]))
     first_start = time.perf_counter_ns()
     model.invoke()
     first_end = time.perf_counter_ns()
@@ -111,7 +111,8 @@ def take_samples(
         gc.enable()
 
 
-def _set_affinity(cpus: Any) -> None:
+def set_affinity(cpus: Any) -> None:
+    """Bind this process to these CPUs (a list, or None); raises AgentError."""
     if cpus is None:
         return
     try:
@@ -125,7 +126,8 @@ def _set_affinity(cpus: Any) -> None:
         ) from err
 
 
-def _read_inputs(tensors: Any, paths: Dict[str, str]) -> Dict[str, Any]:
+def read_inputs(tensors: Any, paths: Dict[str, str]) -> Dict[str, Any]:
+    """Input name -> array from its raw tensor in ``paths``; without paths seeded random values."""
     import numpy as np
 
     random = np.random.RandomState(0)

@@ -8,8 +8,8 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from edgekit.bench.findings import is_emulated
+from edgekit.bench.latency import NS_PER_MS
 from edgekit.bench.plan import BenchOptions, configurations, read_subject
-from edgekit.bench.report import NS_PER_MS
 from edgekit.bench.run import measure
 from edgekit.bench.statistics import estimate
 from edgekit.device import Device

@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from edgekit.bench.report import BenchmarkReport, Result
+from edgekit.bench.latency import Result
+from edgekit.bench.report import BenchmarkReport
 from edgekit.bench.samples import MachineState
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from edgekit.bench.report import Latency
+from edgekit.bench.latency import Latency
 from edgekit.bench.statistics import LEVEL, ratio
 from edgekit.documents import Document
 

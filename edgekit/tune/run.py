@@ -10,8 +10,8 @@ from msgspec import to_builtins
 
 from edgekit.artifact import Artifact
 from edgekit.bench.findings import NOISE_TOLERANCE, find, is_emulated
+from edgekit.bench.latency import NS_PER_MS, group_processes, summarize_processes
 from edgekit.bench.plan import BenchOptions, Configuration, Subject, read_subject
-from edgekit.bench.report import NS_PER_MS, group_processes, summarize_processes
 from edgekit.bench.run import measure
 from edgekit.bench.samples import MachineFacts, Measurement, RuntimeFacts
 from edgekit.bench.statistics import median

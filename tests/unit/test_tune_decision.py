@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgekit.bench.report import Latency
+from edgekit.bench.latency import Latency
 from edgekit.bench.statistics import median, ratio
 from edgekit.tune.decision import Candidate, Recommendation, Setup, _preference, frontier, recommend, speed_up
 

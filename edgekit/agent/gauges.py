@@ -1,0 +1,67 @@
+"""What a device can tell about the power it draws: gauges, found by the sensors that are listed here.
+
+A sensor is a module of ``sensors/`` with ``find(root="/")``, which returns the gauges that are there. A gauge is read
+again and again while a model runs; what its values mean is decided on the host (edgekit/bench/energy.py).
+"""
+
+from importlib import import_module
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+
+SENSORS = ("power_supply", "hwmon", "pmic", "rapl")
+"""Modules of ``edgekit.agent.sensors``, in the order of their gauges."""
+
+CHANNELS = {
+    "power_w": "drawn at this moment, W; negative where the source is being charged",
+    "energy_j": "drawn since some moment in the past, J; counts up, and starts again at `wraps_at`",
+    "charge_c": "drawn since some moment in the past, C; counts up",
+    "current_a": "drawn at this moment, A; negative where the source is being charged",
+    "voltage_v": "at this moment, V",
+    "capacity_percent": "what a battery has left, % of what it holds when full",
+    "on_battery": "1 while the battery is discharging, else 0",
+}
+"""Every channel that a gauge may have, and its unit."""
+
+
+class Channel(NamedTuple):
+    """One value of a gauge."""
+
+    resolution: Optional[float] = None
+    """The smallest step of it, in its unit; None where the source does not tell."""
+    wraps_at: Optional[float] = None
+    """Where a counter starts again at 0; None where it does not."""
+
+
+class Gauge(NamedTuple):
+    """Something that measures what the device draws."""
+
+    name: str
+    """The only one of this name on the device, such as ``power_supply/BAT0`` or ``hwmon2/VDD_IN``."""
+    sensor: str
+    """The module it comes from."""
+    covers: str
+    """What is behind it and what is not, in words."""
+    whole_device: bool
+    """Whether it covers all that the device draws, so that other gauges measure a part of it."""
+    channels: Dict[str, Channel]
+    """Keys of ``CHANNELS``."""
+    read: Callable[[], Optional[Dict[str, float]]]
+    """Channel -> value at this moment; None where the gauge does not answer any more."""
+    interval_s: float = 0.05
+    """Reading it more often tells nothing new, or costs too much."""
+    capacity_j: Optional[float] = None
+    """Energy that a full battery holds, by its own account; None for everything else."""
+    notes: Tuple[Dict[str, str], ...] = ()
+    """Findings (``name``, ``message``, ``fix``) on what the driver is known to do wrong, and what was made of it."""
+
+
+def find_gauges(root: str = "/") -> List[Gauge]:
+    """Every gauge of this device; empty where nothing measures what it draws."""
+    return [gauge for name in SENSORS for gauge in import_module("edgekit.agent.sensors." + name).find(root)]
+
+
+def describe_gauge(gauge: Gauge) -> Dict[str, Any]:
+    """A gauge as the host is told of it."""
+    facts = gauge._asdict()
+    del facts["read"]
+    facts["channels"] = {name: channel._asdict() for name, channel in gauge.channels.items()}
+    return dict(facts)
