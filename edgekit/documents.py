@@ -54,15 +54,15 @@ def write_json(value: Any) -> bytes:
     return msgspec.json.format(msgspec.json.encode(value, order="sorted"), indent=2) + b"\n"
 
 
-def read_bounded(path: Path, error: type[EdgekitError]) -> bytes:
-    """Bytes of a small file; raises ``error`` when it is missing, unreadable or too large."""
+def read_bounded(path: Path, error: type[EdgekitError], *, limit: int = MAX_BYTES) -> bytes:
+    """Bytes of a file of at most ``limit``; raises ``error`` when it is missing, unreadable or too large."""
     try:
         with path.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
+            data = stream.read(limit + 1)
     except OSError as err:
         raise error(f"{path} cannot be read: {err.strerror}.", hint="Check the path.") from err
-    if len(data) > MAX_BYTES:
-        raise error(f"{path} is larger than {MAX_BYTES} bytes.", hint="That is no document of edgekit's.")
+    if len(data) > limit:
+        raise error(f"{path} is larger than {limit} bytes.", hint="That is no document of edgekit's.")
     return data
 
 

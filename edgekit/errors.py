@@ -8,11 +8,13 @@ EdgekitError                  1   error: message, cause, what to do
 ├── DataError                 1   calibration, evaluation or prediction data
 ├── ArtifactError             1   a folder that is no artifact, or an artifact used for the wrong thing
 ├── PlotError                 1   a plot that cannot be drawn or written
+├── RunError                  1   a kept run that cannot be found, read or compared with
 ├── DeviceFaultError          1   the device answered and could not do it: no runtime, disk full, read-only
 ├── GateError                 3   accuracy, audit, coverage, numerics, latency
 │   ├── AuditError
 │   ├── AccuracyError
 │   ├── LockError
+│   ├── RegressionError
 │   └── SelfTestError
 ├── TransportError            4   device unreachable, connection lost, timed out
 │   ├── HostKeyError
@@ -75,6 +77,10 @@ class PlotError(EdgekitError):
     """A plot cannot be drawn or written."""
 
 
+class RunError(EdgekitError):
+    """A kept run cannot be found or read, or nothing can be compared with it."""
+
+
 class DeviceFaultError(EdgekitError):
     """The device was reached and could not do what was asked."""
 
@@ -95,6 +101,10 @@ class AccuracyError(GateError):
 
 class LockError(GateError):
     """``--locked``, and something is not what edgekit.lock says."""
+
+
+class RegressionError(GateError):
+    """Surely slower than the baseline by more than was allowed."""
 
 
 class SelfTestError(GateError):

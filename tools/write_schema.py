@@ -10,6 +10,7 @@ import msgspec
 
 from edgekit.device import Inventory
 from edgekit.entries import Golden, Manifest
+from edgekit.history import RunRecord
 from edgekit.project import Project
 from edgekit.target import Target
 
@@ -20,6 +21,7 @@ SCHEMAS: dict[str, type] = {
     "edgekit-toml": Project,
     "target": Target,
     "devices": Inventory,
+    "run": RunRecord,
 }
 
 
