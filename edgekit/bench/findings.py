@@ -3,7 +3,7 @@
 Severity ``error`` makes the run invalid: a clock or a throttle bit moved while samples were taken.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Literal
 
@@ -30,9 +30,9 @@ FEW_SAMPLES = 1000
 def find(measurement: Measurement) -> tuple[FindingEntry, ...]:
     """Everything a user should know about these numbers; the errors first."""
     return (
-        *_clocks(measurement),
+        *clock_findings(process.during for process in measurement.processes),
         *_frequency(measurement),
-        *_throttling(measurement),
+        *throttle_findings(measurement.before, _during(measurement.processes), measurement.after),
         *_machine(measurement),
         *_load(measurement.processes),
         *_samples(measurement.processes),
@@ -52,10 +52,11 @@ def _during(processes: Iterable[ProcessSamples]) -> list[MachineState]:
     return [state for process in processes for state in process.during]
 
 
-def _clocks(measurement: Measurement) -> Iterator[FindingEntry]:
+def clock_findings(runs: Iterable[Sequence[MachineState]]) -> Iterator[FindingEntry]:
+    """An error where the clock was set or the device slept; ``runs``: looks at a machine that follow each other."""
     jump = suspended = 0
-    for process in measurement.processes:
-        for earlier, later in pairwise(process.during):
+    for states in runs:
+        for earlier, later in pairwise(states):
             elapsed = later.monotonic_ns - earlier.monotonic_ns
             moved = later.clock_offset_ns - earlier.clock_offset_ns
             slept = later.suspended_ns - earlier.suspended_ns
@@ -108,9 +109,11 @@ def _own(state: MachineState) -> list[Policy]:
     return own or list(state.policies)
 
 
-def _throttling(measurement: Measurement) -> Iterator[FindingEntry]:
-    states = _during(measurement.processes)
-    ends = [measurement.before, *states, measurement.after]
+def throttle_findings(
+    before: MachineState, states: Sequence[MachineState], after: MachineState
+) -> Iterator[FindingEntry]:
+    """An error where the device throttled in ``states``, or between ``before`` and ``after`` them by its counters."""
+    ends = [before, *states, after]
     bits = {bit for state in states if state.firmware_throttle for bit in state.firmware_throttle.now}
     since = [set(state.firmware_throttle.since_boot) for state in ends if state.firmware_throttle]
     bits |= since[-1] - since[0] if since else set()
