@@ -5,6 +5,7 @@ from typing import Any, BinaryIO, Dict, Iterator, Optional
 
 from .cache import fetch
 from .child import run_child
+from .cooldown import cool_down_as_asked
 from .events import AgentError, Emit, Request, Result
 from .machine import describe, read_state
 from .sensors.cpufreq import restore_governor, set_governor
@@ -15,7 +16,7 @@ def bench(request: Request, stdin: BinaryIO, emit: Emit) -> Result:
 
     request: ``root``; ``files`` (see ``cache.fetch``); ``configurations``: list of ``model`` (sha256), ``inputs``
     (input name -> sha256), ``delegate`` and ``num_threads``; ``processes`` (for each of them), ``governor`` (or None),
-    ``keep_going``, and what else ``measure.bench_process`` takes.
+    ``keep_going``, ``cooldown`` (see ``cooldown.cool_down_as_asked``), and what else ``measure.bench_process`` takes.
 
     Emits ``machine``, ``started`` before and ``process`` after each process, ``alive`` while one runs long. With
     ``keep_going`` a configuration that fails is left out from then on, and ``failed`` says why; otherwise its
@@ -25,6 +26,7 @@ def bench(request: Request, stdin: BinaryIO, emit: Emit) -> Result:
     emit("machine", **describe())
     options = {key: request[key] for key in ("num_runs", "warmup_runs", "min_secs", "cpus")}
     left = [(place, dict(options, **_on_disk(item, paths))) for place, item in enumerate(request["configurations"])]
+    cool_down_as_asked(request["cooldown"], emit)
     before = read_state(slow=True)
     with governor(request["governor"]):
         for number in range(request["processes"]):

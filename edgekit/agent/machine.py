@@ -55,8 +55,9 @@ def describe(root: str = "/") -> Dict[str, Any]:
 def read_state(root: str = "/", slow: bool = False) -> Dict[str, Any]:
     """Clocks, heat, throttling and load at this moment.
 
-    ``slow`` also asks ``vcgencmd`` where the kernel shows no throttling bits. ``clock_offset_ns`` is the wall
-    clock minus the monotonic one, constant unless somebody sets the clock; ``suspended_ns`` grows in suspend.
+    ``slow`` also asks ``vcgencmd`` where the kernel shows no throttling bits, and the drives for their temperature.
+    ``clock_offset_ns`` is the wall clock minus the monotonic one, constant unless somebody sets the clock;
+    ``suspended_ns`` grows in suspend.
     """
     memory = read_memory(root)
     swap = memory.get("SwapTotal"), memory.get("SwapFree")
@@ -66,7 +67,7 @@ def read_state(root: str = "/", slow: bool = False) -> Dict[str, Any]:
         "suspended_ns": read_clock_offset(time.CLOCK_BOOTTIME),
         "cpu": read_current_cpu(root),
         "policies": read_policies(root),
-        "temperatures_c": read_temperatures(root),
+        "temperatures_c": read_temperatures(root, slow),
         "cpu_cooling": read_cpu_cooling(root),
         "firmware_throttle": read_firmware(root, VCGENCMD if slow else None),
         "throttle_count": read_throttle_count(root),

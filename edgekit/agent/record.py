@@ -6,8 +6,9 @@ from typing import Any, BinaryIO, Callable, Dict, List, Optional, Tuple
 from .bench import governor
 from .cache import fetch
 from .child import Child
+from .cooldown import cool_down_as_asked
 from .events import Emit, Request, Result
-from .gauges import Gauge, describe_gauge, find_gauges
+from .gauges import Found, Gauge, describe_gauge, find_gauges
 from .machine import describe, read_state
 
 FLUSH_S = 1.0
@@ -20,20 +21,22 @@ def record(request: Request, stdin: BinaryIO, emit: Emit) -> Result:
     """The ``record`` command; the host keeps stdin open, and its end stops the run.
 
     request: ``root``; ``files`` (see ``cache.fetch``); ``configuration``: ``model`` (sha256), ``inputs`` (input name ->
-    sha256), ``delegate``, ``num_threads``; ``processes``; ``governor`` (or None); ``gauges`` (whether to read them);
-    ``states_s``: seconds between two looks at the machine's state; and what else ``schedule.record_process`` takes.
+    sha256), ``delegate``, ``num_threads``; ``processes``; ``governor`` (or None); ``cooldown`` (see
+    ``cooldown.cool_down_as_asked``); ``gauges`` (whether to read them); ``states_s``: seconds between two looks at the
+    machine's state; and what else ``schedule.record_process`` takes.
 
-    Emits ``machine`` and ``gauges``, then ``started``, ``window``, ``segment``, ``readings``, ``state`` and ``process``
-    as they come. Returns the machine's state ``before`` and ``after`` it all.
+    Emits ``machine``, ``gauges`` and ``cooling``, then ``started``, ``window``, ``segment``, ``readings``, ``state`` and
+    ``process`` as they come. Returns the machine's state ``before`` and ``after`` it all.
     """
     paths = fetch(request["root"], request["files"], stdin, emit)
     emit("machine", **describe())
-    gauges = find_gauges() if request["gauges"] else []
-    emit("gauges", gauges=[describe_gauge(gauge) for gauge in gauges])
+    gauges, blocked = find_gauges() if request["gauges"] else Found([], [])
+    emit("gauges", gauges=[describe_gauge(gauge) for gauge in gauges], blocked=blocked)
     asked = request["configuration"]
     inputs = {name: paths[digest] for name, digest in asked["inputs"].items()}
     options = {key: request[key] for key in ("cpus", "warmup_runs", "segments", "window_s")}
     options = dict(options, **dict(asked, model=paths[asked["model"]], inputs=inputs))
+    cool_down_as_asked(request["cooldown"], emit)
     before = read_state(slow=True)
     with governor(request["governor"]):
         recorder = Recorder(gauges, request["states_s"], emit)

@@ -16,6 +16,8 @@ from edgekit.errors import ArtifactError, ModelError
 
 Positive = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 MAX_CPUS = 1024
+COOLDOWN_TIMEOUT_S = 900.0
+"""What is not cool after this long has no cooling, or something else to do."""
 XNNPACK = "xnnpack"
 IDENTIFIER = slice(4, 8)
 """Where a flatbuffer says what it is; ``TFL3`` for TFLite (lite/schema/schema.fbs: file_identifier)."""
@@ -40,6 +42,8 @@ class BenchOptions(Document, frozen=True, kw_only=True):
     """CPUs the processes are bound to; None: the scheduler's choice."""
     governor: str | None = None
     """CPU governor for the time of the run; None leaves it alone."""
+    cooldown_c: Annotated[float, msgspec.Meta(ge=-50, le=150)] | None = None
+    """Before the run the device cools down to this, degrees Celsius; None: it is not waited for."""
 
 
 class Subject(Document, frozen=True, kw_only=True):
@@ -142,6 +146,9 @@ def request(
         "min_secs": options.min_secs,
         "cpus": None if options.cpus is None else list(options.cpus),
         "governor": options.governor,
+        "cooldown": None
+        if options.cooldown_c is None
+        else {"temperature_c": options.cooldown_c, "timeout_s": COOLDOWN_TIMEOUT_S},
     }
 
 

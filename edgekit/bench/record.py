@@ -62,7 +62,7 @@ def _request(
 ) -> dict[str, Any]:
     common = request([configuration], options, root=root)
     return {
-        **{key: common[key] for key in ("root", "files", "warmup_runs", "cpus", "governor")},
+        **{key: common[key] for key in ("root", "files", "warmup_runs", "cpus", "governor", "cooldown")},
         "configuration": common["configurations"][0],
         "processes": processes,
         "segments": [{"kind": item.kind, "secs": item.secs, "rate_per_s": item.rate_per_s} for item in schedule],

@@ -140,7 +140,7 @@ class Done(Document, frozen=True, kw_only=True):
 
 
 class _Event(Document, frozen=True, kw_only=True):
-    event: Literal["need", "machine", "started", "alive", "process", "failed", "done"]
+    event: Literal["need", "machine", "cooling", "started", "alive", "process", "failed", "done"]
 
 
 def parse_event(event: dict[str, Any], *, device: str) -> MachineFacts | ProcessSamples | Failed | Done | None:

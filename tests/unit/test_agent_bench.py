@@ -82,6 +82,7 @@ def request(model: Path, root: Path, *delegates: str, **changes: Any) -> dict[st
         "keep_going": False,
         "processes": 1,
         "governor": None,
+        "cooldown": None,
         **MEASURE,
         **changes,
     }

@@ -2,11 +2,12 @@
 
 Sources: https://www.raspberrypi.com/documentation/computers/os.html#get_throttled (the bits);
 /sys/devices/platform/soc/soc:firmware/get_throttled is the kernel driver's view of the same word, in
-hexadecimal without 0x (drivers/firmware/raspberrypi.c of the Raspberry Pi kernel); `vcgencmd` prints
-``throttled=0x50005``. x86: cpu*/thermal_throttle/core_throttle_count
+hexadecimal without 0x (drivers/firmware/raspberrypi.c of the Raspberry Pi kernel; a Raspberry Pi 5 names the folder
+by the bus address); `vcgencmd` prints ``throttled=0x50005``. x86: cpu*/thermal_throttle/core_throttle_count
 (Documentation/ABI/testing/sysfs-devices-system-cpu), which only ever grow.
 """
 
+import glob
 import os
 import re
 import subprocess
@@ -14,7 +15,7 @@ from typing import Any, Dict, List, Optional
 
 from edgekit.agent.sensors import entries, read_int, read_text
 
-FIRMWARE = "sys/devices/platform/soc/soc:firmware/get_throttled"
+FIRMWARE = "sys/devices/platform/soc*/soc*:firmware/get_throttled"
 CPUS = "sys/devices/system/cpu"
 NAMES = ("under-voltage", "frequency-capped", "throttled", "soft-temperature-limit")
 """Bits 0 to 3 now, bits 16 to 19 since boot."""
@@ -34,7 +35,8 @@ def read_firmware(root: str = "/", command: Optional[List[str]] = None) -> Optio
     ``command`` (``["vcgencmd", "get_throttled"]``) is asked where the file is missing; it takes
     milliseconds, so it is left out while samples are taken.
     """
-    text = read_text(root, FIRMWARE)
+    files = sorted(glob.glob(os.path.join(glob.escape(root), FIRMWARE)))
+    text = read_text(root, files[0]) if files else None
     if text is None and command is not None:
         text = _ask(command)
     match = re.match(r"^(?:throttled=)?(?:0x)?([0-9a-fA-F]{1,8})$", text or "")
