@@ -25,8 +25,8 @@ def record(request: Request, stdin: BinaryIO, emit: Emit) -> Result:
     ``cooldown.cool_down_as_asked``); ``gauges`` (whether to read them); ``states_s``: seconds between two looks at the
     machine's state; and what else ``schedule.record_process`` takes.
 
-    Emits ``machine``, ``gauges`` and ``cooling``, then ``started``, ``window``, ``segment``, ``readings``, ``state`` and
-    ``process`` as they come. Returns the machine's state ``before`` and ``after`` it all.
+    Emits ``machine``, ``gauges`` and ``cooling``, then ``started``, ``window``, ``segment``, ``readings``, ``state``
+    and ``process`` as they come. Returns the machine's state ``before`` and ``after`` it all.
     """
     paths = fetch(request["root"], request["files"], stdin, emit)
     emit("machine", **describe())
