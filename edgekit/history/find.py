@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from edgekit.bench.gate import check_baseline
 from edgekit.documents import Document, read_bounded
 from edgekit.errors import RunError
 from edgekit.history.record import ID, Kind, RunRecord, age
@@ -65,12 +66,15 @@ def find_baseline(ref: str, *, folder: Path | None = None) -> RunRecord | Path:
     A model is measured in turns with the candidate, which tells smaller differences than a run of another day. Look
     it up before the measurement: afterwards ``latest`` is the run itself.
 
-    Raises RunError as ``find_run`` does.
+    Raises RunError as ``find_run`` does, and where nothing can be held against the run.
     """
     path = Path(ref)
     if path.is_dir() or path.suffix == ".tflite":
         return path
-    return find_run(ref, kind="bench", folder=folder)
+    record = find_run(ref, kind="bench", folder=folder)
+    if record.bench is not None:
+        check_baseline(record.bench, name=record.id)
+    return record
 
 
 def read_run(path: Path) -> RunRecord:
