@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edgekit.errors import DataError, ProjectError
-from edgekit.metrics.detections import box_iou, decode
+from edgekit.metrics.detections import decode
 from edgekit.metrics.protocol import ClassValue, EvaluationSample, Statistic
 from edgekit.project import Detection
 from edgekit_converters.coco import Objects
@@ -266,6 +266,8 @@ def _coco(records: Sequence[Found], annotations: list[dict[str, Any]]) -> Any:
 def _pairs(source: "Array", model: "Array") -> "Array":
     """(IoU, absolute change of the score) of each sure detection of the source that the model has, too: (pairs, 2)."""
     import numpy as np
+
+    from edgekit.agent.boxes import box_iou
 
     pairs = []
     free = np.ones(len(model), bool)

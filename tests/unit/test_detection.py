@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgekit.agent.boxes import box_iou
 from edgekit.errors import DataError
 from edgekit.evaluate import compare, measure
 from edgekit.metrics import metric_of
 from edgekit.metrics.average_precision import Found, MeanAveragePrecision, _guesses, _truths
-from edgekit.metrics.detections import box_iou, decode
+from edgekit.metrics.detections import decode
 from edgekit.project import Detection
 from edgekit_converters.calibration import open_dataset
 from edgekit_converters.coco import Objects, read_instances
