@@ -1,7 +1,8 @@
 """What a device can tell about the power it draws: gauges, found by the sensors that are listed here.
 
-A sensor is a module of ``sensors/`` with ``find(root="/")``, which returns the gauges that are there. A gauge is read
-again and again while a model runs; what its values mean is decided on the host (edgekit/bench/energy.py).
+A sensor is a module of ``sensors/`` with ``find(root="/") -> Found``: the gauges that are there, and those that cannot
+be read. A gauge is read again and again while a model runs; what its values mean is decided on the host
+(edgekit/bench/energy.py). Sources, units and traps of each: docs/sensors.md.
 """
 
 from importlib import import_module
@@ -31,6 +32,10 @@ class Channel(NamedTuple):
     """Where a counter starts again at 0; None where it does not."""
 
 
+Note = Dict[str, str]
+"""A finding: ``name``, ``message`` (what is so) and ``fix`` (what to do)."""
+
+
 class Gauge(NamedTuple):
     """Something that measures what the device draws."""
 
@@ -50,13 +55,27 @@ class Gauge(NamedTuple):
     """Reading it more often tells nothing new, or costs too much."""
     capacity_j: Optional[float] = None
     """Energy that a full battery holds, by its own account; None for everything else."""
-    notes: Tuple[Dict[str, str], ...] = ()
-    """Findings (``name``, ``message``, ``fix``) on what the driver is known to do wrong, and what was made of it."""
+    notes: Tuple[Note, ...] = ()
+    """What the driver is known to do wrong, and what was made of it."""
 
 
-def find_gauges(root: str = "/") -> List[Gauge]:
-    """Every gauge of this device; empty where nothing measures what it draws."""
-    return [gauge for name in SENSORS for gauge in import_module("edgekit.agent.sensors." + name).find(root)]
+class Found(NamedTuple):
+    """What a sensor, or all of them, have on this device."""
+
+    gauges: List[Gauge]
+    blocked: List[Note]
+    """What is there and cannot be read, mostly for want of a permission."""
+
+
+def find_gauges(root: str = "/") -> Found:
+    """Every gauge of this device; none where nothing measures what it draws."""
+    found = [import_module("edgekit.agent.sensors." + name).find(root) for name in SENSORS]
+    return Found([gauge for item in found for gauge in item.gauges], [note for item in found for note in item.blocked])
+
+
+def note(name: str, message: str, fix: str) -> Note:
+    """A finding on a gauge, or on one that cannot be read."""
+    return {"name": name, "message": message, "fix": fix}
 
 
 def describe_gauge(gauge: Gauge) -> Dict[str, Any]:

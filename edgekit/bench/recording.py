@@ -129,6 +129,8 @@ class Recording(Document, frozen=True, kw_only=True):
     states: tuple[MachineState, ...]
     before: MachineState
     after: MachineState
+    blocked: tuple[GaugeNote, ...] = ()
+    """Gauges that are there and cannot be read, mostly for want of a permission."""
 
     def kind(self, stretch: Stretch) -> Literal["idle", "load"]:
         """What went on in it."""
@@ -137,6 +139,7 @@ class Recording(Document, frozen=True, kw_only=True):
 
 class _Gauges(Document, frozen=True, kw_only=True):
     gauges: Annotated[tuple[Gauge, ...], msgspec.Meta(max_length=1000)]
+    blocked: Annotated[tuple[GaugeNote, ...], msgspec.Meta(max_length=1000)] = ()
 
 
 class _Readings(Document, frozen=True, kw_only=True):
@@ -193,15 +196,21 @@ def collect_recording(
         states=tuple(found["state"]),
         before=found["done"][0].before,
         after=found["done"][0].after,
+        blocked=found["gauges"][0].blocked,
     )
 
 
 def gauge_notes(recording: Recording) -> tuple[FindingEntry, ...]:
-    """What is known of the drivers of its gauges, as findings."""
+    """What is known of the drivers of its gauges, and which gauges could not be read, as findings."""
     notes = {(note.name, note.message): note for trace in recording.traces for note in trace.gauge.notes}
-    return tuple(
-        FindingEntry(name=note.name, severity="warning", message=note.message, fix=note.fix) for note in notes.values()
+    blocked: Literal["info", "warning"] = "info" if recording.traces else "warning"  # another gauge may do
+    return tuple(_finding(note, "warning") for note in notes.values()) + tuple(
+        _finding(note, blocked) for note in recording.blocked
     )
+
+
+def _finding(note: GaugeNote, severity: Literal["info", "warning"]) -> FindingEntry:
+    return FindingEntry(name=note.name, severity=severity, message=note.message, fix=note.fix)
 
 
 def _check(found: dict[str, list[Any]], device: str, schedule: tuple[Segment, ...], processes: int) -> None:
