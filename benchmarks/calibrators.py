@@ -30,6 +30,7 @@ from edgekit_converters.quantize import quantize
 from edgekit_converters.refinement import Switch, refine
 from edgekit_converters.sources import open_source
 from edgekit_converters.statistics import Statistics, collect_statistics
+from edgekit_converters.trials import start_trials
 from edgekit_converters.types import Calibrator, FloatModel, Scheme
 
 HELD_OUT = 300
@@ -82,9 +83,9 @@ def refined(
     """As ``edgekit build`` does it."""
     found = refine(
         case.model,
-        scheme,
         case.statistics,
         lambda: case.samples,
+        start_trials(case.model, scheme, lambda: case.samples),
         calibrator=calibrator,
         equalization=equalization,
         bias_correction=bias_correction,

@@ -42,6 +42,7 @@ from edgekit_converters.layer_errors import layer_errors
 from edgekit_converters.quantize import quantize
 from edgekit_converters.recipes import layer_choices
 from edgekit_converters.statistics import Statistics, collect_statistics
+from edgekit_converters.trials import start_trials
 from edgekit_converters.types import Calibrator, FloatModel, Ranges, Scheme
 
 SHARE = 1 / 3
@@ -65,7 +66,8 @@ class Maker:
             model, statistics = self.prepare(equalized=candidate.equalize)
             ranges = self.ranges(candidate, model, statistics)
             if candidate.correct_bias and ranges is not None:
-                model, _ = correct_biases(model, candidate.scheme, ranges, self.data.calibrate)
+                plain = quantize(model, scheme=candidate.scheme, ranges=ranges)
+                model, _ = correct_biases(model, plain, self.data.calibrate)
             return CandidateFile(quantized=quantize(model, scheme=candidate.scheme, ranges=ranges), float_model=model)
 
     def prepare(self, *, equalized: bool) -> tuple[FloatModel, Statistics]:
@@ -78,7 +80,8 @@ class Maker:
         if candidate.calibrator is None:
             return None
         if candidate.calibrator == "auto":
-            return choose_ranges(model, candidate.scheme, statistics, self.data.calibrate).ranges
+            trials = start_trials(model, candidate.scheme, self.data.calibrate)
+            return choose_ranges(model, statistics, trials).ranges
         return estimate_ranges(statistics, candidate.calibrator, grid=grid_of(candidate.scheme))
 
 

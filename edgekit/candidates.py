@@ -52,7 +52,7 @@ class Maker:
         model, findings = found.model, found.findings
         if candidate.correct_bias:
             # By the scheme itself: the weights of a layer that is rescued to float lose nothing.
-            model, said = correct_biases(model, scheme, found.ranges, self.samples)
+            model, said = correct_biases(model, quantize(model, scheme=scheme, ranges=found.ranges), self.samples)
             findings += said
         quantized = quantize(model, scheme=scheme, ranges=found.ranges)
         return CandidateFile(
@@ -64,6 +64,7 @@ class Maker:
     def _refine(self, candidate: Candidate) -> Refined:
         """Ranges and equalization: the same however many layers are rescued."""
         from edgekit_converters.refinement import refine
+        from edgekit_converters.trials import start_trials
 
         scheme = replace(candidate.scheme, layers={})
         key = replace(candidate, label="", correct_bias=False, scheme=scheme)
@@ -72,9 +73,9 @@ class Maker:
                 return known
         found = refine(
             self.float_model,
-            scheme,
             self.statistics,
             self.samples,
+            start_trials(self.float_model, scheme, self.samples),
             calibrator=candidate.calibrator or "min-max",
             equalization="on" if candidate.equalize else "off",
             bias_correction="off",

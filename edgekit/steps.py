@@ -206,25 +206,27 @@ def quantize(plan: BuildPlan, float_model: FloatModel, calibrated: Calibrated | 
     from edgekit_converters.calibrators import check_stability
     from edgekit_converters.quantize import quantize as quantize_model
     from edgekit_converters.refinement import refine
+    from edgekit_converters.trials import start_trials
 
     progress("quantize")
     scheme = plan.scheme
     with foreign_errors():
         if scheme.precision not in CALIBRATED or calibrated is None:
             return Quantized(model=quantize_model(float_model, scheme=scheme))
-        statistics, samples = calibrated.statistics, calibrated.samples
+        trials = start_trials(float_model, scheme, calibrated.samples)
         found = refine(
             float_model,
-            scheme,
-            statistics,
-            samples,
+            calibrated.statistics,
+            calibrated.samples,
+            trials,
             calibrator=plan.calibrator,
             equalization=plan.equalize,
             bias_correction=plan.correct_biases,
             on_trial=lambda trial: progress(f"measured {trial.calibrator}"),
         )
-        made = quantize_model(found.model, scheme=scheme, ranges=found.ranges)
-        findings = (*found.findings, *check_stability(float_model, scheme, found.calibrator, statistics, samples))
+        made = trials.make(found.model, found.ranges)
+        unstable = check_stability(float_model, found.calibrator, calibrated.statistics, trials)
+        findings = (*found.findings, *unstable)
     made = replace(made, findings=(*made.findings, *findings))
     return Quantized(model=made, calibrator=found.calibrator, trials=found.trials)
 

@@ -10,24 +10,23 @@ from typing import Any
 
 from edgekit_converters.flatbuffer import read, write
 from edgekit_converters.layers import OUTPUT_AXIS, Layer, constant, put_constant, read_layers, tensor_name
-from edgekit_converters.quantize import quantize
 from edgekit_converters.quantized_tensors import read_quantized
 from edgekit_converters.statistics import Samples
 from edgekit_converters.tensor_runner import TensorRunner
-from edgekit_converters.types import Finding, FloatModel, Ranges, Scheme
+from edgekit_converters.types import Finding, FloatModel, QuantizedModel
 
 
 def correct_biases(
-    model: FloatModel, scheme: Scheme, ranges: Ranges, samples: Samples
+    model: FloatModel, quantized: QuantizedModel, samples: Samples
 ) -> tuple[FloatModel, tuple[Finding, ...]]:
     """The float model with biases that make the means of the quantized one right, and what was done.
 
-    The result is for quantizing by ``scheme`` and ``ranges`` only: as a float model it is off by what its weights lose
-    later. Layers without a bias and weights that keep their precision stay as they are. Memory is that of the layers'
-    inputs, whatever the number of samples. Raises QuantizationError, ConversionError.
+    ``quantized`` is made of ``model``; the result is for quantizing in the same way only: as a float model it is off
+    by what its weights lose later. Layers without a bias and weights that keep their precision stay as they are. Memory
+    is that of the layers' inputs, whatever the number of samples. Raises QuantizationError, ConversionError.
     """
     parsed = read(model.tflite, what="the float model")
-    stored = read_quantized(quantize(model, scheme=scheme, ranges=ranges).tflite).weights
+    stored = read_quantized(quantized.tflite).weights
     layers = [
         layer
         for layer in read_layers(parsed)

@@ -3,14 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from edgekit_converters.comparison import SURE, Comparison, compare, gain, is_surely_better, take_reference
+from edgekit_converters.comparison import SURE, Comparison, gain, is_surely_better
 from edgekit_converters.estimators import Grid, estimate_ranges
-from edgekit_converters.quantize import quantize
-from edgekit_converters.statistics import Samples, Statistics
+from edgekit_converters.statistics import Statistics
+from edgekit_converters.trials import Trials
 from edgekit_converters.types import Calibrator, Finding, FloatModel, Ranges, Scheme
 
-MOST_SAMPLES = 128
-"""On which a trial is measured."""
 PLAINEST: Calibrator = "min-max"
 """What is left only for a better one that is surely better."""
 CANDIDATES: tuple[Calibrator, ...] = (PLAINEST, "moving-average", "percentile", "percentile-99.9", "mse")
@@ -50,57 +48,52 @@ def grid_of(scheme: Scheme) -> Grid:
 
 def choose_ranges(
     model: FloatModel,
-    scheme: Scheme,
     statistics: Statistics,
-    samples: Samples,
+    trials: Trials,
     *,
     on_trial: Callable[[CalibratorTrial], None] | None = None,
 ) -> ChosenRanges:
     """Quantize once with every candidate, run each file, and keep the best.
 
-    ``samples`` are those of ``statistics``, which needs histograms; the first 128 of them measure (fewer where they
-    would not fit in 64 MiB), the same that gave the ranges. An estimator replaces min-max only if it
-    ``is_surely_better``; why so is in docs/calibration.md. Costs one quantization and 128
-    inferences for each of the five. Raises QuantizationError.
+    ``statistics`` need histograms; ``trials`` are on the first of their samples, the same that gave the ranges. An
+    estimator replaces min-max only if it ``is_surely_better``; why so is in docs/calibration.md. Costs one quantization
+    and 128 inferences for each of the five. Raises QuantizationError.
     """
-    reference = take_reference(model, samples(), most=MOST_SAMPLES)
-    grid = grid_of(scheme)
+    grid = grid_of(trials.scheme)
     found: dict[Calibrator, Comparison] = {}
-    trials = []
+    told = []
     for calibrator in CANDIDATES:
         ranges = estimate_ranges(statistics, calibrator, grid=grid)
-        found[calibrator] = compare(quantize(model, scheme=scheme, ranges=ranges).tflite, reference)
-        trials.append(
+        found[calibrator] = trials.measure(model, ranges)
+        told.append(
             CalibratorTrial(calibrator=calibrator, sqnr_db=found[calibrator].sqnr_db, mean_db=found[calibrator].mean_db)
         )
         if on_trial is not None:
-            on_trial(trials[-1])
+            on_trial(told[-1])
     better = [name for name in found if name != PLAINEST and is_surely_better(found[name], found[PLAINEST])]
     best = max(better, key=lambda name: found[name].mean_db, default=PLAINEST)
     return ChosenRanges(
         ranges=estimate_ranges(statistics, best, grid=grid),
         calibrator=best,
-        trials=tuple(trials),
-        samples=len(reference.samples),
+        trials=tuple(told),
+        samples=len(trials.reference.samples),
     )
 
 
 def check_stability(
-    model: FloatModel, scheme: Scheme, calibrator: Calibrator, statistics: Statistics, samples: Samples
+    model: FloatModel, calibrator: Calibrator, statistics: Statistics, trials: Trials
 ) -> tuple[Finding, ...]:
     """``calibration-unstable`` where the file from all samples and the one from every second differ in what they lose.
 
-    Both are measured on the same samples, at most 128. They differ where the mean ratio moves by more than 1 dB and by
+    Both are measured on the same samples. They differ where the mean ratio moves by more than 1 dB and by
     more than two standard errors (paired), up or down: either way, twice as many samples again would move it again.
     Nothing below 2 samples. Raises QuantizationError.
     """
     if statistics.half is None:
         return ()
-    reference = take_reference(model, samples(), most=MOST_SAMPLES)
-    grid = grid_of(scheme)
+    grid = grid_of(trials.scheme)
     all_of_them, half = (
-        compare(quantize(model, scheme=scheme, ranges=estimate_ranges(part, calibrator, grid=grid)).tflite, reference)
-        for part in (statistics, statistics.half)
+        trials.measure(model, estimate_ranges(part, calibrator, grid=grid)) for part in (statistics, statistics.half)
     )
     moved, error = gain(all_of_them, half)
     if abs(moved) <= max(STABLE_DB, SURE * error):

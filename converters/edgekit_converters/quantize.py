@@ -6,7 +6,7 @@ Its stages are called one by one, because ``Quantizer.quantize`` prints and show
 
 import importlib.metadata
 from collections import Counter
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from edgekit_converters.bias_room import make_room
@@ -50,7 +50,7 @@ def quantize(model: FloatModel, *, scheme: Scheme, ranges: Ranges | None = None)
     if scheme.precision == "float16":
         parsed, tools = _float16(model), {}
     else:
-        _refuse_recurrent(model, scheme.precision)
+        _refuse_recurrent(model.tflite, scheme.precision)
         parsed, findings = _stream(model, scheme, ranges)
     # The order of a graph's inputs and outputs survives quantization; the names of tensors do not.
     add_signature(
@@ -210,8 +210,9 @@ def _int8_weights(model: Any, *, rescued: frozenset[str]) -> Counter[str]:
     return kept
 
 
-def _refuse_recurrent(model: FloatModel, precision: Precision) -> None:
-    parsed = read(model.tflite, what="the float model")
+@lru_cache(maxsize=1)  # the same model is quantized many times, and reading it takes a tenth of that
+def _refuse_recurrent(tflite: bytes, precision: Precision) -> None:
+    parsed = read(tflite, what="the float model")
     refuse_variables(parsed, precision)
     found = sorted({builtin_name(code) for code in parsed.operatorCodes} & RECURRENT_OPS)
     if found:

@@ -9,21 +9,13 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from edgekit_converters.bias_correction import correct_biases
-from edgekit_converters.calibrators import MOST_SAMPLES, CalibratorTrial, choose_ranges, grid_of
-from edgekit_converters.comparison import (
-    Comparison,
-    Reference,
-    compare,
-    gain,
-    is_surely_better,
-    mean,
-    take_reference,
-)
+from edgekit_converters.calibrators import CalibratorTrial, choose_ranges, grid_of
+from edgekit_converters.comparison import Comparison, gain, is_surely_better, mean
 from edgekit_converters.equalize import equalize
 from edgekit_converters.estimators import estimate_ranges
-from edgekit_converters.quantize import quantize
 from edgekit_converters.statistics import Samples, Statistics, collect_statistics
-from edgekit_converters.types import Calibrator, Finding, FloatModel, Ranges, Scheme
+from edgekit_converters.trials import Trials
+from edgekit_converters.types import Calibrator, Finding, FloatModel, Ranges
 
 Switch = Literal["auto", "on", "off"]
 """``auto``: where the measured file is surely better."""
@@ -44,44 +36,39 @@ class Refined:
 
 def refine(
     model: FloatModel,
-    scheme: Scheme,
     statistics: Statistics,
     samples: Samples,
+    trials: Trials,
     *,
     calibrator: Calibrator | Literal["auto"] = "auto",
     equalization: Switch = "auto",
     bias_correction: Switch = "auto",
     on_trial: Callable[[CalibratorTrial], None] | None = None,
 ) -> Refined:
-    """Choose what gives the best file; ``samples`` are those of ``statistics``.
+    """Choose what gives the best file of ``trials.scheme``; ``samples`` are those of ``statistics``.
 
     ``auto`` equalization is tried only where a scheme has one scale for all channels of a convolution: with one for
     each it never helped (docs/calibration.md). Needs statistics with histograms for ``auto`` and for estimators that
     do. Raises QuantizationError, ConversionError.
     """
     findings: tuple[Finding, ...] = ()
-    reference = take_reference(model, samples(), most=MOST_SAMPLES)
-    prepared = model
+    scheme, prepared = trials.scheme, model
+    tried: tuple[CalibratorTrial, ...] = ()
     if equalization == "on" or (equalization == "auto" and not scheme.per_channel):
-        prepared, statistics, findings = _equalized(model, scheme, statistics, samples, reference, equalization)
+        prepared, statistics, findings = _equalized(model, statistics, samples, trials, equalization)
     if calibrator == "auto":
-        chosen = choose_ranges(prepared, scheme, statistics, samples, on_trial=on_trial)
-        ranges, calibrator, trials = chosen.ranges, chosen.calibrator, chosen.trials
+        chosen = choose_ranges(prepared, statistics, trials, on_trial=on_trial)
+        ranges, calibrator, tried = chosen.ranges, chosen.calibrator, chosen.trials
     else:
-        ranges, trials = estimate_ranges(statistics, calibrator, grid=grid_of(scheme)), ()
+        ranges = estimate_ranges(statistics, calibrator, grid=grid_of(scheme))
     if bias_correction != "off":
-        prepared, said = _corrected(prepared, scheme, ranges, samples, reference, bias_correction)
+        prepared, said = _corrected(prepared, ranges, samples, trials, bias_correction)
         findings += said
-    return Refined(model=prepared, ranges=ranges, calibrator=calibrator, trials=trials, findings=findings)
+    return Refined(model=prepared, ranges=ranges, calibrator=calibrator, trials=tried, findings=findings)
 
 
 def _equalized(
-    model: FloatModel,
-    scheme: Scheme,
-    statistics: Statistics,
-    samples: Samples,
-    reference: Reference,
-    switch: Switch,
+    model: FloatModel, statistics: Statistics, samples: Samples, trials: Trials, switch: Switch
 ) -> tuple[FloatModel, Statistics, tuple[Finding, ...]]:
     """The equalized model with statistics of its own, or what was given."""
     candidate, findings = equalize(model)
@@ -89,27 +76,24 @@ def _equalized(
         return model, statistics, findings if switch == "on" else ()
     histograms = any(tensor.histogram is not None for tensor in statistics.tensors.values())
     fresh = collect_statistics(candidate.tflite, samples, histograms=histograms)
-    before = _measure(model, scheme, estimate_ranges(statistics, "min-max", grid=grid_of(scheme)), reference)
-    after = _measure(candidate, scheme, estimate_ranges(fresh, "min-max", grid=grid_of(scheme)), reference)
+    grid = grid_of(trials.scheme)
+    before = trials.measure(model, estimate_ranges(statistics, "min-max", grid=grid))
+    after = trials.measure(candidate, estimate_ranges(fresh, "min-max", grid=grid))
     kept = switch == "on" or is_surely_better(after, before)
     findings = (_finding(findings[0], before, after, option="equalize", kept=kept),)
     return (candidate, fresh, findings) if kept else (model, statistics, findings)
 
 
 def _corrected(
-    model: FloatModel, scheme: Scheme, ranges: Ranges, samples: Samples, reference: Reference, switch: Switch
+    model: FloatModel, ranges: Ranges, samples: Samples, trials: Trials, switch: Switch
 ) -> tuple[FloatModel, tuple[Finding, ...]]:
-    candidate, findings = correct_biases(model, scheme, ranges, samples)
+    candidate, findings = correct_biases(model, trials.make(model, ranges), samples)
     if candidate is model:
         return model, findings if switch == "on" else ()
-    before, after = (_measure(either, scheme, ranges, reference) for either in (model, candidate))
+    before, after = (trials.measure(either, ranges) for either in (model, candidate))
     kept = switch == "on" or is_surely_better(after, before)
     said = _finding(findings[0], before, after, option="correct-biases", kept=kept)
     return candidate if kept else model, (said,)
-
-
-def _measure(model: FloatModel, scheme: Scheme, ranges: Ranges, reference: Reference) -> Comparison:
-    return compare(quantize(model, scheme=scheme, ranges=ranges).tflite, reference)
 
 
 def _finding(done: Finding, before: Comparison, after: Comparison, *, option: str, kept: bool) -> Finding:

@@ -13,7 +13,8 @@ from edgekit_converters.errors import QuantizationError
 from edgekit_converters.estimators import estimate_ranges
 from edgekit_converters.quantize import quantize
 from edgekit_converters.statistics import Statistics, collect_statistics
-from edgekit_converters.types import FloatModel, IoDtype, Scheme
+from edgekit_converters.trials import start_trials
+from edgekit_converters.types import FloatModel, IoDtype, QuantizedModel, Ranges, Scheme
 from tests.unit.float_models import float_model
 
 pytestmark = pytest.mark.unit
@@ -38,13 +39,15 @@ def test_ordinary_data_keep_min_max(sine: FloatModel) -> None:
     samples = angles(np.random.default_rng(0).uniform(0, 2 * math.pi, 100))
     told: list[CalibratorTrial] = []
     statistics = statistics_of(sine, samples)
-    chosen = choose_ranges(sine, INT8, statistics, lambda: samples, on_trial=told.append)
+    chosen = choose_ranges(sine, statistics, start_trials(sine, INT8, lambda: samples), on_trial=told.append)
     assert [trial.calibrator for trial in chosen.trials] == list(CANDIDATES)
     assert list(chosen.trials) == told
     assert chosen.samples == 100
     assert chosen.calibrator == "min-max"
     assert chosen.ranges == estimate_ranges(statistics, "min-max")
-    assert chosen == choose_ranges(sine, INT8, statistics, lambda: samples), "the same data, the same choice"
+    assert chosen == choose_ranges(sine, statistics, start_trials(sine, INT8, lambda: samples)), (
+        "the same data, the same choice"
+    )
 
 
 def test_a_wild_sample_is_clipped(cases: Path) -> None:
@@ -54,7 +57,7 @@ def test_a_wild_sample_is_clipped(cases: Path) -> None:
     samples = [{"in0": rng.random((1, 96, 96, 3), np.float32)} for _ in range(24)]
     samples[20]["in0"][0, 4, 5, :] = 60.0
     statistics = statistics_of(model, samples)
-    chosen = choose_ranges(model, INT8, statistics, lambda: samples)
+    chosen = choose_ranges(model, statistics, start_trials(model, INT8, lambda: samples))
     by_name = {trial.calibrator: trial for trial in chosen.trials}
     assert chosen.calibrator != "min-max"
     assert by_name[chosen.calibrator].mean_db > by_name["min-max"].mean_db + 3
@@ -63,24 +66,43 @@ def test_a_wild_sample_is_clipped(cases: Path) -> None:
 def test_trials_are_what_the_file_gives(sine: FloatModel) -> None:
     samples = angles(np.linspace(0, 6, 40))
     statistics = statistics_of(sine, samples)
-    chosen = choose_ranges(sine, INT8, statistics, lambda: samples)
+    chosen = choose_ranges(sine, statistics, start_trials(sine, INT8, lambda: samples))
     model = quantize(sine, scheme=INT8, ranges=estimate_ranges(statistics, "min-max"))
     again = compare(model.tflite, take_reference(sine, samples, most=40))
     assert chosen.trials[0].sqnr_db == again.sqnr_db
     assert again.sqnr_db["out0"] == pytest.approx(30, abs=8)
 
 
+def test_the_same_file_is_made_and_measured_once(sine: FloatModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = angles(np.linspace(0, 6, 20))
+    statistics = statistics_of(sine, samples)
+    calls: list[Scheme] = []
+
+    def counted(model: FloatModel, *, scheme: Scheme, ranges: Ranges) -> QuantizedModel:
+        calls.append(scheme)
+        return quantize(model, scheme=scheme, ranges=ranges)
+
+    monkeypatch.setattr("edgekit_converters.trials.quantize", counted)
+    found = start_trials(sine, INT8, lambda: samples)
+    low = estimate_ranges(statistics, "min-max")
+    high = {name: (2 * least, 2 * most) for name, (least, most) in low.items()}
+    assert found.measure(sine, low) is found.measure(sine, dict(low))
+    assert found.make(sine, low) is found.make(sine, low)
+    assert found.make(sine, high) is not found.make(sine, low)
+    assert len(calls) == 2
+
+
 def test_few_samples_say_that_more_are_needed(sine: FloatModel) -> None:
     steady = angles(np.random.default_rng(0).uniform(0, 6.28, 100))
-    assert check_stability(sine, INT8, "min-max", statistics_of(sine, steady), lambda: steady) == ()
+    assert check_stability(sine, "min-max", statistics_of(sine, steady), start_trials(sine, INT8, lambda: steady)) == ()
     uneven = angles([value for small in np.linspace(0, 1, 20) for value in (small, 6 * small)])
-    (finding,) = check_stability(sine, INT8, "min-max", statistics_of(sine, uneven), lambda: uneven)
+    (finding,) = check_stability(sine, "min-max", statistics_of(sine, uneven), start_trials(sine, INT8, lambda: uneven))
     assert (finding.name, finding.severity) == ("calibration-unstable", "warning")
     assert "from 20 of the samples" in finding.message
     assert "from all 40 (min-max)" in finding.message
     assert "more samples" in finding.fix
     one = steady[:1]
-    assert check_stability(sine, INT8, "min-max", statistics_of(sine, one), lambda: one) == ()
+    assert check_stability(sine, "min-max", statistics_of(sine, one), start_trials(sine, INT8, lambda: one)) == ()
 
 
 def test_the_grid_of_a_scheme() -> None:

@@ -16,6 +16,7 @@ from edgekit_converters.quantize import quantize
 from edgekit_converters.refinement import Switch, refine
 from edgekit_converters.statistics import Statistics, collect_statistics
 from edgekit_converters.tensor_runner import TensorRunner
+from edgekit_converters.trials import start_trials
 from edgekit_converters.types import FloatModel, Scheme
 from tests.unit.float_models import float_model
 
@@ -141,12 +142,13 @@ def test_corrected_biases_give_the_right_means(
     vww: FloatModel, samples: list[dict[str, Any]], statistics: Statistics
 ) -> None:
     ranges = estimate_ranges(statistics, "min-max")
-    corrected, (finding,) = correct_biases(vww, PER_TENSOR, ranges, lambda: samples)
+    plain = quantize(vww, scheme=PER_TENSOR, ranges=ranges)
+    corrected, (finding,) = correct_biases(vww, plain, lambda: samples)
     assert finding.message.startswith("The biases of 28 layers were corrected")
     before = mean_errors(vww, vww, PER_TENSOR, ranges, samples)
     after = mean_errors(vww, corrected, PER_TENSOR, ranges, samples)
     assert np.median(after / before) < 0.7
-    assert correct_biases(vww, PER_TENSOR, ranges, list)[0] is vww, "no sample, no mean"
+    assert correct_biases(vww, plain, list)[0] is vww, "no sample, no mean"
 
 
 @pytest.mark.parametrize("switch", ["auto", "on", "off"])
@@ -154,7 +156,7 @@ def test_a_step_is_kept_where_it_surely_helps(
     vww: FloatModel, samples: list[dict[str, Any]], statistics: Statistics, switch: Switch
 ) -> None:
     refined = refine(
-        vww, PER_TENSOR, statistics, lambda: samples,
+        vww, statistics, lambda: samples, start_trials(vww, PER_TENSOR, lambda: samples),
         calibrator="min-max", equalization=switch, bias_correction=switch,
     )  # fmt: skip
     assert refined.trials == ()
@@ -174,7 +176,7 @@ def test_a_step_is_kept_where_it_surely_helps(
 def test_per_channel_weights_are_not_equalized_unasked(
     vww: FloatModel, samples: list[dict[str, Any]], statistics: Statistics
 ) -> None:
-    refined = refine(vww, INT8, statistics, lambda: samples, bias_correction="off")
+    refined = refine(vww, statistics, lambda: samples, start_trials(vww, INT8, lambda: samples), bias_correction="off")
     assert refined.model is vww
     assert refined.findings == ()
     assert len(refined.trials) > 1
