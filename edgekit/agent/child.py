@@ -67,6 +67,29 @@ class Child:
                 emit(**event)
         return _result(last, self._process.wait(), self._command)
 
+    def hear(self, stdin: Optional[BinaryIO] = None, on_wait: Callable[[], None] = lambda: None) -> Dict[str, Any]:
+        """Its next event, for a command that speaks only when it is asked; ``stdin`` and errors as in ``run_child``."""
+        last = b""
+        for last in _lines(self._process.stdout, stdin, on_wait):
+            event: Dict[str, Any] = json.loads(last.decode())
+            if event["event"] not in ("done", "error"):
+                return event
+        return dict(_result(last, self._process.wait(), self._command), event="done")
+
+    def ask(
+        self,
+        question: Dict[str, Any],
+        stdin: Optional[BinaryIO] = None,
+        on_wait: Callable[[], None] = lambda: None,
+    ) -> Dict[str, Any]:
+        """Write it a line of JSON; the event that it answers with."""
+        try:
+            self._process.stdin.write(json.dumps(question).encode() + b"\n")  # type: ignore[union-attr]
+            self._process.stdin.flush()  # type: ignore[union-attr]
+        except BrokenPipeError:
+            pass  # it died: what ``hear`` finds tells more
+        return self.hear(stdin, on_wait)
+
     def kill(self) -> None:
         """End it if it still runs; can be called again."""
         self._process.kill()

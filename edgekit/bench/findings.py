@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Literal
 
-from edgekit.bench.samples import MachineState, Measurement, Policy, ProcessSamples
+from edgekit.bench.samples import MachineFacts, MachineState, Measurement, Policy, ProcessSamples
 from edgekit.bench.statistics import median
 from edgekit.entries import FindingEntry
 
@@ -31,10 +31,10 @@ def find(measurement: Measurement) -> tuple[FindingEntry, ...]:
     """Everything a user should know about these numbers; the errors first."""
     return (
         *clock_findings(process.during for process in measurement.processes),
-        *_frequency(measurement),
+        *frequency_findings(_during(measurement.processes)),
         *throttle_findings(measurement.before, _during(measurement.processes), measurement.after),
-        *_machine(measurement),
-        *_load(measurement.processes),
+        *machine_findings(measurement.machine, measurement.before, measurement.after),
+        *load_findings(process.during for process in measurement.processes),
         *_samples(measurement.processes),
     )
 
@@ -75,8 +75,9 @@ def clock_findings(runs: Iterable[Sequence[MachineState]]) -> Iterator[FindingEn
         )
 
 
-def _frequency(measurement: Measurement) -> Iterator[FindingEntry]:
-    seen = [policy.khz for state in _during(measurement.processes) for policy in _own(state) if policy.khz]
+def frequency_findings(states: Sequence[MachineState]) -> Iterator[FindingEntry]:
+    """An error where the clock of the CPUs moved between ``states``; a warning about a governor that moves it."""
+    seen = clocks_khz(states)
     if not seen:
         yield from _finding(
             "info",
@@ -92,7 +93,7 @@ def _frequency(measurement: Measurement) -> Iterator[FindingEntry]:
             "while samples were taken.",
             "Set the clock with --governor performance, bind the process with --cpu-mask, and cool the board.",
         )
-    governors = {policy.governor for state in _during(measurement.processes) for policy in _own(state)}
+    governors = {policy.governor for state in states for policy in _own(state)}
     others = sorted(governor for governor in governors if governor not in {None, "performance"} and governor)
     if others:
         yield from _finding(
@@ -101,6 +102,11 @@ def _frequency(measurement: Measurement) -> Iterator[FindingEntry]:
             f"The CPU governor is {', '.join(others)}: the clock follows the load.",
             "Use --governor performance, or read the numbers as those of an application that runs like this.",
         )
+
+
+def clocks_khz(states: Sequence[MachineState]) -> list[int]:
+    """Every frequency that was seen of the CPUs that count."""
+    return [policy.khz for state in states for policy in _own(state) if policy.khz]
 
 
 def _own(state: MachineState) -> list[Policy]:
@@ -138,8 +144,8 @@ def throttle_findings(
         )
 
 
-def _machine(measurement: Measurement) -> Iterator[FindingEntry]:
-    facts = measurement.machine
+def machine_findings(facts: MachineFacts, before: MachineState, after: MachineState) -> Iterator[FindingEntry]:
+    """What the device is, emulated or virtual, and whether memory went to swap meanwhile."""
     if facts.emulated is not None:
         yield from _finding(
             "warning",
@@ -154,7 +160,7 @@ def _machine(measurement: Measurement) -> Iterator[FindingEntry]:
             "This is a virtual machine: its CPUs are shared with others, and their clocks are hidden.",
             "Compare only runs that were interleaved on the same machine.",
         )
-    swap = [state.swap_used_bytes for state in (measurement.before, measurement.after)]
+    swap = [state.swap_used_bytes for state in (before, after)]
     if swap[0] is not None and swap[1] is not None and swap[1] > swap[0]:
         yield from _finding(
             "warning",
@@ -164,10 +170,11 @@ def _machine(measurement: Measurement) -> Iterator[FindingEntry]:
         )
 
 
-def _load(processes: Iterable[ProcessSamples]) -> Iterator[FindingEntry]:
+def load_findings(runs: Iterable[Sequence[MachineState]]) -> Iterator[FindingEntry]:
+    """Warnings where others used the CPUs; ``runs``: looks at a machine, of which the first and the last count."""
     wall = busy = steal = 0.0
-    for process in processes:
-        first, last = process.during[0], process.during[-1]
+    for states in runs:
+        first, last = states[0], states[-1]
         if first.cpu_time_s is None or last.cpu_time_s is None:
             return
         wall += (last.monotonic_ns - first.monotonic_ns) / 1e9

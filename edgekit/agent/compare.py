@@ -1,0 +1,190 @@
+"""``compare``: rounds of fresh processes, one a model, that take turns in short timed blocks on the same CPUs.
+
+What a process is lucky or unlucky with (its memory layout) stays with it, so every round starts new ones. What the
+machine does meanwhile changes within seconds, so blocks are milliseconds long and mirrored (A B B A). And CPUs of one
+machine differ by per cents from each other at any moment, so the models of a round share the same ones.
+"""
+
+import gc
+import json
+import os
+import time
+from typing import Any, BinaryIO, Callable, Dict, List, Optional
+
+from . import runtime
+from .bench import governor
+from .cache import fetch
+from .child import Child
+from .events import Emit, Request, Result
+from .machine import describe, read_rss, read_state
+from .measure import read_inputs, set_affinity
+from .sensors import read_text
+
+
+def compare(request: Request, stdin: BinaryIO, emit: Emit) -> Result:
+    """The ``compare`` command; the host keeps stdin open, and its end stops the run.
+
+    request: ``root``; ``files`` (see ``cache.fetch``); ``configurations``: list of ``model`` (sha256), ``inputs``
+    (input name -> sha256), ``delegate`` and ``num_threads``; ``cpus`` (or None), ``governor`` (or None);
+    ``warmup_runs``, ``warmup_s``; ``block_s`` and ``block_runs``: how long a block is, at least; ``round_s``: how long
+    the blocks of a round last together, about; ``max_passes``; ``min_rounds``, ``max_rounds`` and ``max_secs``: when
+    the rounds end, which never depends on what they found.
+
+    Emits ``machine``, then ``started`` before and ``round`` after each round, ``alive`` while one is long. Returns the
+    machine's state ``before`` and ``after`` it all.
+    """
+    paths = fetch(request["root"], request["files"], stdin, emit)
+    emit("machine", **describe())
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the children's numpy would start a thread a core, for nothing
+    options = [
+        {
+            "model": paths[item["model"]],
+            "inputs": {name: paths[digest] for name, digest in item["inputs"].items()},
+            "delegate": item["delegate"],
+            "num_threads": item["num_threads"],
+        }
+        for item in request["configurations"]
+    ]
+    groups = cpu_groups(request["cpus"], max(item["num_threads"] for item in options))
+    before = read_state(slow=True)
+    with governor(request["governor"]):
+        start, longest, number = time.monotonic(), 0.0, 0
+        while number < request["min_rounds"] or (
+            number < request["max_rounds"] and time.monotonic() - start + longest < request["max_secs"]
+        ):
+            round_start = time.monotonic()
+            emit("started", round=number)
+            # every model goes first on every group of CPUs
+            cpus = groups[number // len(options) % len(groups)]
+            found = _round([dict(item, cpus=cpus) for item in options], number, request, stdin, emit)
+            emit("round", round=number, cpus=cpus, **found)
+            longest = max(longest, time.monotonic() - round_start)
+            number += 1
+        after = read_state(slow=True)
+    return {"before": before, "after": after}
+
+
+def cpu_groups(cpus: Optional[List[int]], num_threads: int, root: str = "/") -> List[Optional[List[int]]]:
+    """Sets of ``num_threads`` CPUs out of ``cpus`` (None: all that we may use), for the rounds to take turns on.
+
+    Of unequal cores (``cpu_capacity`` of sysfs: big.LITTLE) the large ones, where there are enough of them. Without
+    CPUs to choose from there is one group, and the scheduler has the choice.
+    """
+    allowed = sorted(os.sched_getaffinity(0)) if cpus is None else cpus
+    capacities = {cpu: _capacity(cpu, root) for cpu in allowed}
+    large = [cpu for cpu in allowed if capacities[cpu] == max(capacities.values())]
+    chosen = large if len(large) >= num_threads and cpus is None else allowed
+    whole = len(chosen) // num_threads
+    if whole == 0:
+        return [cpus]
+    return [chosen[place * num_threads : (place + 1) * num_threads] for place in range(whole)]
+
+
+def _capacity(cpu: int, root: str) -> int:
+    text = read_text(root, "sys/devices/system/cpu/cpu%d/cpu_capacity" % cpu) or ""
+    return int(text) if text.isdigit() else 0
+
+
+def _round(options: List[Dict[str, Any]], number: int, request: Request, stdin: BinaryIO, emit: Emit) -> Dict[str, Any]:
+    """Start a process for each model, all at once, let them take turns, end them."""
+
+    def alive() -> None:
+        emit("alive", round=number)
+
+    children: List[Child] = []
+    try:
+        for item in options:
+            children.append(Child("compare-process", item))  # noqa: PERF401 - those before one that fails are ended
+        facts = [child.hear(stdin, alive) for child in children]
+        warm = {"secs": request["warmup_s"], "runs": request["warmup_runs"]}
+        warmed = [child.ask(warm, stdin, alive) for child in children]
+        passes = _passes([answer["median_ns"] / 1e9 for answer in warmed], request)
+        order = [(number + place) % len(children) for place in range(len(children))]
+        blocks: List[List[int]] = [[] for _ in children]
+        states = [_state(options[0]["cpus"], warmed)]
+        block = {"secs": request["block_s"], "runs": request["block_runs"]}
+        runs, last = [0] * len(children), list(warmed)
+        for turn in range(passes):
+            for place in order if turn % 2 == 0 else order[::-1]:
+                last[place] = children[place].ask(block, stdin, alive)
+                blocks[place].append(last[place]["median_ns"])
+                runs[place] += last[place]["runs"]
+        states.append(_state(options[0]["cpus"], last))
+    finally:
+        for child in children:
+            child.kill()
+    keys = ("runtime", "load_ms", "first_ms", "rss_before_load_bytes")
+    return {
+        "order": order,
+        "processes": [
+            dict({key: fact[key] for key in keys}, blocks_ns=blocks[place], num_runs=runs[place])
+            for place, fact in enumerate(facts)
+        ],
+        "during": states,
+    }
+
+
+def _passes(seconds: List[float], request: Request) -> int:
+    """How many times each model has its turn in a round: an even number, for the order to be mirrored."""
+    one = sum(max(request["block_s"], request["block_runs"] * value) for value in seconds)
+    most = int(request["max_passes"])
+    return 2 * max(1, min(most, int(request["round_s"] / one)) // 2)
+
+
+def _state(cpus: Optional[List[int]], answers: List[Dict[str, Any]]) -> Dict[str, Any]:
+    """The machine as the children see it: on their CPU, and what they used of it is not another's."""
+    state = read_state()
+    state["cpu"] = cpus[0] if cpus is not None and len(cpus) == 1 else None
+    if state["cpu_time_s"] is not None:
+        state["cpu_time_s"]["own"] += sum(answer["cpu_s"] for answer in answers)
+    return state
+
+
+def compare_process(request: Request, stdin: BinaryIO, emit: Emit) -> Result:
+    """The ``compare-process`` command: load a model, then run a block for every line of stdin until it ends.
+
+    request: ``model`` (path), ``inputs``, ``delegate``, ``num_threads``, ``cpus`` as in ``measure.bench_process``.
+    A line asks for a block of at least ``secs`` and ``runs``. Emits ``ready`` and a ``block`` for every line:
+    ``median_ns`` of its inferences, ``runs``, and the CPU time of the process in s.
+    """
+    name, version, _ = runtime.find_runtime()  # all import at once; only then do they share a CPU
+    set_affinity(request["cpus"])
+    memory = read_rss()["rss_bytes"]
+    start = time.perf_counter_ns()
+    model = runtime.Model(request["model"], request["delegate"], request["num_threads"])
+    loaded = time.perf_counter_ns()
+    model.set_inputs(read_inputs(model.inputs, request["inputs"]))
+    first_start = time.perf_counter_ns()
+    model.invoke()
+    first_end = time.perf_counter_ns()
+    gc.collect()
+    gc.disable()
+    emit(
+        "ready",
+        runtime={"name": name, "version": version},
+        load_ms=(loaded - start) / 1e6,
+        first_ms=(first_end - first_start) / 1e6,
+        rss_before_load_bytes=memory,
+    )
+    for line in iter(stdin.readline, b""):
+        asked = json.loads(line.decode())
+        try:
+            found = run_block(model.interpreter.invoke, asked["secs"], asked["runs"])
+        except (ValueError, RuntimeError) as err:
+            raise runtime.ModelRefused(str(err).strip() or type(err).__name__) from err
+        emit("block", cpu_s=time.process_time(), **found)
+    return {}
+
+
+def run_block(invoke: Callable[[], None], secs: float, runs: int) -> Dict[str, int]:
+    """``median_ns`` of at least ``runs`` inferences that last at least ``secs``, and how many there were."""
+    samples: List[int] = []
+    clock = time.perf_counter_ns
+    deadline = clock() + int(secs * 1e9)
+    while True:
+        start = clock()
+        invoke()
+        end = clock()
+        samples.append(end - start)
+        if end >= deadline and len(samples) >= runs:
+            return {"median_ns": sorted(samples)[len(samples) // 2], "runs": len(samples)}
