@@ -176,11 +176,37 @@ def is_virtual(root: str = "/") -> Optional[bool]:
 
 
 def find_emulation(root: str = "/", machine: Optional[str] = None) -> Optional[str]:
-    """The evidence that this is user-mode emulation of another CPU, or None.
+    """The evidence that the CPU is emulated (qemu-user, or a whole machine under QEMU's TCG), or None.
 
-    qemu-user answers uname and /proc/self for its guest, and lets the host show through elsewhere.
+    None does not prove a real CPU: a machine under TCG with a CPU type newer than QEMU 9.0 looks as under KVM.
     """
     machine = machine or platform.machine()
+    return _find_user_emulation(root, machine) or _find_system_emulation(root, machine)
+
+
+def _find_system_emulation(root: str, machine: str) -> Optional[str]:
+    """QEMU's TCG, by what KVM never shows: KVM passes the CPU, and its counter's frequency, of the host through."""
+    if X86.match(machine):
+        name = _cpuinfo(root, "model name") or ""
+        return "the processor is a %r" % name if "QEMU TCG CPU" in name else None
+    if not ARM.match(machine):
+        return None
+    if (_cpuinfo(root, "CPU implementer"), _cpuinfo(root, "CPU part")) == QEMU_MAX:
+        return "the processor is `max` of QEMU's emulator"
+    if is_virtual(root) and _cpuinfo(root, "BogoMIPS") == QEMU_BOGOMIPS:
+        return "a virtual machine whose counter runs at 62.5 MHz, as QEMU's emulator makes it"
+    return None
+
+
+QEMU_MAX = ("0x00", "0x051")
+"""Implementer and part of ``-cpu max``: aarch64_max_initfn in target/arm/tcg/cpu64.c of QEMU."""
+QEMU_BOGOMIPS = "125.00"
+"""Of a counter of 62.5 MHz, which emulated ARM CPUs have (GTIMER_BACKCOMPAT_HZ, target/arm/internals.h of QEMU; no
+board is known to us that has it): on ARM, Linux takes BogoMIPS from the counter (arch/arm64/kernel/time.c)."""
+
+
+def _find_user_emulation(root: str, machine: str) -> Optional[str]:
+    """qemu-user answers uname and /proc/self for its guest, and lets the host show through elsewhere."""
     if not ARM.match(machine):
         return None
     evidence = []

@@ -142,6 +142,28 @@ def test_emulation_shows_itself(tmp_path: Path) -> None:
     assert "the parent process is qemu-aarch64-static" in str(machine.find_emulation(root, "aarch64"))
 
 
+QEMU_CPUINFO = "BogoMIPS\t: {}\nCPU implementer\t: {}\nCPU part\t: {}\n"
+VIRT = {"proc/device-tree/model": "linux,dummy-virt\0"}
+
+
+def test_a_whole_machine_under_qemus_emulator_shows_itself(tmp_path: Path) -> None:
+    named = tree(tmp_path / "a72", {**VIRT, "proc/cpuinfo": QEMU_CPUINFO.format("125.00", "0x41", "0xd08")})
+    assert "counter runs at 62.5 MHz" in str(machine.find_emulation(named, "aarch64"))
+    assert "counter runs at 62.5 MHz" in str(machine.find_emulation(named, "armv7l"))
+    newest = tree(tmp_path / "max", {**VIRT, "proc/cpuinfo": QEMU_CPUINFO.format("2000.00", "0x00", "0x051")})
+    assert "`max` of QEMU's emulator" in str(machine.find_emulation(newest, "aarch64"))
+    pc = tree(tmp_path / "pc", {"proc/cpuinfo": "model name\t: QEMU TCG CPU version 2.5+\nflags\t: fpu hypervisor\n"})
+    assert "QEMU TCG CPU version 2.5+" in str(machine.find_emulation(pc, "x86_64"))
+
+
+def test_a_machine_under_kvm_is_virtual_and_not_emulated(tmp_path: Path) -> None:
+    graviton = tree(tmp_path / "arm", {**VIRT, "proc/cpuinfo": QEMU_CPUINFO.format("243.75", "0x41", "0xd0c")})
+    assert machine.find_emulation(graviton, "aarch64") is None
+    assert machine.is_virtual(graviton) is True
+    pc = tree(tmp_path / "pc", {"proc/cpuinfo": "model name\t: Intel Xeon\nflags\t: fpu hypervisor\n"})
+    assert machine.find_emulation(pc, "x86_64") is None
+
+
 def test_a_real_arm_board_is_not_emulated(tmp_path: Path) -> None:
     root = tree(tmp_path, {"proc/sys/kernel/arch": "aarch64\n", "proc/cpuinfo": PI_CPUINFO})
     assert machine.find_emulation(root, "aarch64") is None
