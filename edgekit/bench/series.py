@@ -1,0 +1,125 @@
+"""The readings of a gauge -> power over time, or energy by the moments a counter moved. Pure.
+
+Arrays are float64 of shape (N,); seconds count from the start of the first segment.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekit.bench.blocks import NS_PER_S
+from edgekit.bench.choice import CHANNELS, Method
+from edgekit.bench.recording import ChannelName, Trace
+
+Array = NDArray[np.float64]
+MANY_VALUES = 8
+"""Different values from which on the smallest step seen is believed to be the gauge's."""
+EVERY = 0.9
+"""Share of readings that changed, from which on a counter moves faster than it is read."""
+FAST_GAPS = 10
+"""Percentile of the times between two changes that is taken for the interval of a gauge's updates: longer ones are
+updates to the same value."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Power:
+    """Readings of power."""
+
+    times_s: Array
+    values_w: Array
+    step_w: float
+    """The smallest step, as the gauge tells or as seen; the larger of the two."""
+    update_s: float | None
+    """Interval of its updates; None: it never changed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counter:
+    """Energy by the moments at which a counter moved."""
+
+    times_s: Array
+    """When it moved, or was first seen to have."""
+    earliest_s: Array
+    """When it was last read before: it moved since."""
+    latest_s: Array
+    """When it was read first after it."""
+    energy_j: Array
+    """Shape (N,): drawn from one moment to the next; the first is 0."""
+    resets: int
+    """How often it started again, which no gauge announced; the energy of these steps is unknown (NaN)."""
+    update_s: float | None
+
+
+def columns(trace: Trace, names: Sequence[ChannelName], zero_ns: int) -> tuple[Array, list[Array]]:
+    """Times and values of the readings that answered in all channels of ``names``."""
+    times = (np.array(trace.monotonic_ns, dtype=np.int64) - zero_ns) / NS_PER_S
+    values = [np.array([np.nan if v is None else v for v in trace.values[name]], dtype=np.float64) for name in names]
+    there = np.all([~np.isnan(column) for column in values], axis=0)
+    return times[there], [column[there] for column in values]
+
+
+def read_power(trace: Trace, method: Method, zero_ns: int) -> Power:
+    """Readings of power, or of current times voltage; a step of either is a step of their product."""
+    names = CHANNELS[method]
+    times, found = columns(trace, names, zero_ns)
+    steps = [_step(trace, name, column) for name, column in zip(names, found, strict=True)]
+    if method == "power":
+        values, step = found[0], steps[0]
+    else:
+        values = found[0] * found[1]
+        step = steps[0] * float(np.mean(np.abs(found[1]))) + steps[1] * float(np.mean(np.abs(found[0])))
+    return Power(times_s=times, values_w=values, step_w=step, update_s=_update_interval(times, values))
+
+
+def read_counter(trace: Trace, method: Method, zero_ns: int) -> Counter:
+    """When a counter of energy, or of charge at a voltage, moved, and by how many joules.
+
+    A counter that falls has wrapped where it says at what value it does and fell by more than half of that; else it was
+    reset.
+    """
+    times, found = columns(trace, CHANNELS[method], zero_ns)
+    steps = np.diff(found[0])
+    wraps_at = trace.gauge.channels[CHANNELS[method][0]].wraps_at
+    if wraps_at is not None:
+        steps = np.where(steps < -wraps_at / 2, steps + wraps_at, steps)
+    moved = np.flatnonzero(steps != 0)
+    faster = len(moved) >= EVERY * len(steps)
+    earliest, latest = times[moved], times[moved + 1]
+    # a counter that is slower than its readings moved somewhere between two of them
+    instants = latest if faster else (earliest + latest) / 2
+    energy = steps[moved]
+    energy = np.where(energy < 0, np.nan, energy)
+    resets = int(np.isnan(energy).sum())
+    if method == "charge":
+        volts = found[1]
+        energy = energy * (volts[moved] + volts[moved + 1]) / 2
+    return Counter(
+        times_s=instants,
+        earliest_s=latest if faster else earliest,
+        latest_s=latest,
+        energy_j=np.concatenate([[0.0], energy[1:]]) if len(energy) else energy,
+        resets=resets,
+        update_s=_update_interval(times, found[0]),
+    )
+
+
+def _step(trace: Trace, name: ChannelName, values: Array) -> float:
+    told = trace.gauge.channels[name].resolution
+    distinct = np.unique(values)
+    gaps = np.diff(distinct)
+    # numbers that differ by rounding alone are the same
+    gaps = gaps[gaps > 1e-9 * max(abs(distinct[0]), abs(distinct[-1]))] if len(distinct) > 1 else gaps
+    seen = float(gaps.min()) if len(gaps) else 0.0
+    if told is None:
+        return seen
+    return max(told, seen) if len(gaps) >= MANY_VALUES else told
+
+
+def _update_interval(times: Array, values: Array) -> float | None:
+    changed = times[1:][np.diff(values) != 0]
+    if len(changed) == 0:
+        return None
+    gaps = np.diff(changed)
+    return float(np.percentile(gaps, FAST_GAPS)) if len(gaps) else float(times[-1] - times[0])
