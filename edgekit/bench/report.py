@@ -1,13 +1,16 @@
 """A measurement -> a report: the numbers, their interval, and what they are worth."""
 
 from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
 
 from edgekit.bench.battery import BatteryReport
 from edgekit.bench.energy import EnergyReport
 from edgekit.bench.findings import find
 from edgekit.bench.latency import Result, group_processes, summarize_processes
 from edgekit.bench.plan import BenchOptions, Configuration
-from edgekit.bench.recording import Trace
+from edgekit.bench.recording import Recording
 from edgekit.bench.samples import MachineFacts, MachineState, Measurement, RuntimeFacts
 from edgekit.bench.stages import StagesReport
 from edgekit.bench.sustained import SustainedReport
@@ -15,6 +18,9 @@ from edgekit.bench.throughput import ThroughputReport
 from edgekit.documents import Document
 from edgekit.entries import FindingEntry, Sha256
 from edgekit.errors import MeasurementInvalidError
+
+
+RecordingName = Literal["energy", "sustained"]
 
 
 class BenchmarkReport(Document, frozen=True, kw_only=True):
@@ -41,10 +47,9 @@ class BenchmarkReport(Document, frozen=True, kw_only=True):
     sustained: SustainedReport | None = None
     stages: StagesReport | None = None
     throughput: ThroughputReport | None = None
-    traces: tuple[Trace, ...] = ()
-    """What the gauges said in the energy and the sustained run, in order."""
-    states: tuple[MachineState, ...] = ()
-    """About one a second of the energy and the sustained run."""
+    recordings: dict[RecordingName, Recording] = msgspec.field(default_factory=dict)
+    """What the energy run and the sustained run (a battery is measured in it) were read from: the traces of every
+    gauge, stretches of idle and load, windows of latency, the machine's states. Empty where neither was asked for."""
 
     @property
     def valid(self) -> bool:
