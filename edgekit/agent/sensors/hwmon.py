@@ -18,7 +18,7 @@ Orin has no such rail: VIN_SYS_5V0 is its 5 V system rail, beside VDD_GPU_SOC an
 import os
 import re
 from functools import partial
-from typing import Dict, List, NamedTuple, Optional
+from typing import Dict, List, NamedTuple, Optional, Tuple
 
 from edgekit.agent.gauges import Channel, Found, Gauge, Note, note
 from edgekit.agent.sensors import entries, is_forbidden, label, read_int, read_scaled, read_text
@@ -107,23 +107,23 @@ def _rails(root: str, folder: str, chip: str) -> List[Rail]:
     if chip in STEPS:
         files.get("1", {}).update(current_a="curr1_input", voltage_v="in1_input")
     return [
-        Rail(root, folder, chip, number, _label(root, folder, "power" + number, chip), files[number])
+        Rail(root, folder, chip, number, _label(root, folder, ("power", "energy"), number, chip), files[number])
         for number in sorted(files, key=int)
     ]
 
 
 def _channel(root: str, folder: str, chip: str, number: str) -> List[Rail]:
     """A channel of an INA3221, unless the board leaves it unconnected or it is off."""
-    name = _label(root, folder, "in" + number, "in" + number)
+    name = _label(root, folder, ("in",), number, "in" + number)
     if name == "NC" or read_int(root, os.path.join(folder, "in%s_enable" % number)) == 0:
         return []
     files = {"current_a": "curr%s_input" % number, "voltage_v": "in%s_input" % number}
     return [Rail(root, folder, chip, number, name, files)]
 
 
-def _label(root: str, folder: str, channel: str, otherwise: str) -> str:
+def _label(root: str, folder: str, kinds: Tuple[str, ...], number: str, otherwise: str) -> str:
     """The channel's label, else the whole chip's, else ``otherwise``."""
-    for file in (channel + "_label", "label"):
+    for file in [kind + number + "_label" for kind in kinds] + ["label"]:
         text = label(read_text(root, os.path.join(folder, file)) or "")
         if text:
             return text
