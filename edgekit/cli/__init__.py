@@ -17,6 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "deploy": ("deploy", "Put an artifact on a device; active only after its self-test."),
     "rollback": ("rollback", "Go back to the version before."),
     "bench": ("bench", "Measure latency and memory on a device."),
+    "runs": ("runs", "Kept runs: list, show, export."),
     "tune": ("tune", "Find the fastest file, threads and delegate that keep the accuracy."),
     "target": ("target", "Target profiles: list, show."),
     "doctor": ("doctor", "Show what this machine has of what edgekit needs; --install onnx."),

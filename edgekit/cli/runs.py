@@ -1,0 +1,195 @@
+"""``edgekit runs list|show|export``."""
+
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgekit.cli.options import common, console, emit, output, print_findings
+
+if TYPE_CHECKING:
+    from edgekit.bench.comparison import ComparisonReport
+    from edgekit.bench.report import BenchmarkReport
+    from edgekit.history import RunRecord
+
+
+@click.group()
+def command() -> None:
+    """Runs of bench and compare, as they are kept in .edgekit/runs.
+
+    REF is a run's id or the beginning of one, latest, latest~1 (the one before), latest:MODEL@DEVICE, or a file.
+    """
+
+
+@command.command("list")
+@click.option("--model", help="Only runs of this model.")
+@click.option("--device", help="Only runs on this device.")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="So many of the newest.")
+@common
+def list_command(
+    *,
+    model: str | None,
+    device: str | None,
+    limit: int,
+    as_json: bool,
+    verbose: bool,  # noqa: ARG001 - acts in its callback
+) -> None:
+    """Show the kept runs, newest first. A damaged file is a line too."""
+    from edgekit.history import DamagedRun, RunRecord, list_runs
+
+    fitting = (
+        run
+        for run in list_runs()
+        if isinstance(run, DamagedRun) or (model in {None, *run.models} and device in {None, run.report.device})
+    )
+    runs = list(islice(fitting, limit))
+    kept = [run for run in runs if isinstance(run, RunRecord)]
+    damaged = [run for run in runs if isinstance(run, DamagedRun)]
+    if as_json:
+        emit({"runs": [_facts(run) for run in kept], "damaged": damaged})
+        return
+    if runs:
+        output().print(_table(kept))
+    else:
+        click.echo("No runs are kept here that fit; `edgekit bench` keeps each of its own.", err=True)
+    for run in damaged:
+        console().print(f"damaged: {run.id}: {run.message}", markup=False, style="yellow")
+
+
+def _facts(run: "RunRecord") -> dict[str, Any]:
+    """A run without its samples."""
+    report = run.report
+    facts: dict[str, Any] = {
+        "id": run.id,
+        "created": run.created,
+        "kind": run.kind,
+        "models": run.models,
+        "device": report.device,
+        "valid": run.valid,
+        "note": run.note,
+        "project_commit": run.project_commit,
+    }
+    if run.bench is not None:
+        results = [{"num_threads": item.num_threads, "latency_ms": item.latency_ms} for item in run.bench.results]
+        energy = None if run.bench.energy is None else run.bench.energy.energy_per_inference_mj
+        return {**facts, "results": results, "energy_per_inference_mj": energy}
+    return {**facts, "comparisons": run.comparison.comparisons if run.comparison else ()}
+
+
+def _table(runs: "list[RunRecord]") -> Any:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("id", "when"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("model")
+    table.add_column("device")
+    for name in ("threads", "median, ms", "interval", "energy, mJ"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("")
+    for run in runs:
+        for row in _bench_rows(run.bench) if run.bench is not None else _comparison_rows(run.comparison):
+            table.add_row(*_head(run), *row, "" if run.valid else "[red]invalid[/]")
+    return table
+
+
+def _head(run: "RunRecord") -> tuple[str, str]:
+    from rich.markup import escape
+
+    return escape(run.id), f"{run.created.astimezone():%Y-%m-%d %H:%M}"
+
+
+def _bench_rows(report: "BenchmarkReport") -> list[tuple[str, ...]]:
+    from rich.markup import escape
+
+    from edgekit.report.table import milliseconds
+
+    energy = None if report.energy is None else report.energy.energy_per_inference_mj
+    names = escape(report.model), escape(report.device)
+    return [
+        (
+            *names,
+            str(result.num_threads),
+            milliseconds(result.latency_ms.median),
+            " to ".join(map(milliseconds, result.latency_ms.median_interval)),
+            "" if place or energy is None else f"{energy:.4g}",
+        )
+        for place, result in enumerate(report.results)
+    ]
+
+
+def _comparison_rows(report: "ComparisonReport | None") -> list[tuple[str, ...]]:
+    from rich.markup import escape
+
+    return [
+        (
+            f"{escape(item.candidate)} against {escape(item.baseline)}",
+            escape(report.device),
+            str(report.models[0].num_threads),
+            f"{item.verdict} {100 * item.effect:+.1f} %",
+            " to ".join(f"{100 * bound:+.1f} %" for bound in item.interval),
+            "",
+        )
+        for item in (report.comparisons if report else ())
+        if report
+    ]
+
+
+@command.command("show")
+@click.argument("ref")
+@common
+def show_command(ref: str, *, as_json: bool, verbose: bool) -> None:  # noqa: ARG001 - verbose acts in its callback
+    """Show a run as its command did."""
+    from edgekit.history import find_run
+    from edgekit.report import print_report
+
+    run = find_run(ref)
+    if as_json:
+        emit(run)
+        return
+    made = f"edgekit {run.edgekit_version}" + (f", project at {run.project_commit}" if run.project_commit else "")
+    console().print(f"{run.id}: {run.created.astimezone():%Y-%m-%d %H:%M:%S %Z}, {made}", markup=False, style="dim")
+    if run.note:
+        console().print(f"note: {run.note}", markup=False)
+    if run.bench is not None:
+        print_report(run.bench, output())
+    print_findings(run.report.findings)
+
+
+@command.command("export")
+@click.argument("refs", metavar="REF...", nargs=-1, required=True)
+@click.option(
+    "--format", "kind", type=click.Choice(["csv", "json", "md"]), default="md", show_default=True,
+    help="md: tables for a pull request; the first run is the baseline of the others.",
+)  # fmt: skip
+@click.option("--output", "path", type=click.Path(path_type=Path), metavar="FILE", help="Instead of stdout.")
+@click.option("--max-regression", default="3%", show_default=True, help="md: what may be slower.")
+@common
+def export_command(
+    refs: tuple[str, ...],
+    *,
+    kind: str,
+    path: Path | None,
+    max_regression: str,
+    as_json: bool,
+    verbose: bool,  # noqa: ARG001 - acts in its callback
+) -> None:
+    """Write runs as CSV, JSON or Markdown; --json is --format json."""
+    from edgekit.bench.gate import parse_max_regression
+    from edgekit.history import find_run
+    from edgekit.history.export import to_csv, to_json, to_markdown
+
+    limit = parse_max_regression(max_regression)
+    runs = [find_run(ref) for ref in refs]
+    if as_json or kind == "json":
+        text = to_json(runs)
+    else:
+        text = to_csv(runs) if kind == "csv" else to_markdown(runs, max_regression=limit)
+    if path is None:
+        click.echo(text, nl=False)
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        click.echo(f"{len(runs)} run{'s' * (len(runs) != 1)} -> {path}", err=True)
