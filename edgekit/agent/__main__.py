@@ -15,7 +15,7 @@ COMMANDS = {
     "bench": "bench",
     "bench-process": "measure",
     "compare": "compare",
-    "compare-process": "compare",
+    "compare-process": "blocks",
     "record": "record",
     "record-process": "schedule",
     "stages": "stages",

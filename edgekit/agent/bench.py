@@ -22,6 +22,11 @@ def bench(request: Request, stdin: BinaryIO, emit: Emit) -> Result:
     ``keep_going`` a configuration that fails is left out from then on, and ``failed`` says why; otherwise its
     AgentError ends the run. Returns the machine's state ``before`` and ``after`` it all.
     """
+    return take_turns("bench-process", request, stdin, emit)
+
+
+def take_turns(command: str, request: Request, stdin: BinaryIO, emit: Emit) -> Result:
+    """``bench`` with another ``command`` in the fresh processes; it gets a configuration's own keys, too."""
     paths = fetch(request["root"], request["files"], stdin, emit)
     emit("machine", **describe())
     options = {key: request[key] for key in ("num_runs", "warmup_runs", "min_secs", "cpus")}
@@ -32,7 +37,7 @@ def bench(request: Request, stdin: BinaryIO, emit: Emit) -> Result:
         for number in range(request["processes"]):
             for place, item in list(left):
                 try:
-                    _measure(item, {"process": number, "configuration": place}, stdin, emit)
+                    _measure(command, item, {"process": number, "configuration": place}, stdin, emit)
                 except AgentError as err:
                     if not request["keep_going"]:
                         raise
@@ -47,10 +52,10 @@ def _on_disk(configuration: Dict[str, Any], paths: Dict[str, str]) -> Dict[str, 
     return dict(configuration, model=paths[configuration["model"]], inputs=inputs)
 
 
-def _measure(options: Dict[str, Any], place: Dict[str, Any], stdin: BinaryIO, emit: Emit) -> None:
+def _measure(command: str, options: Dict[str, Any], place: Dict[str, Any], stdin: BinaryIO, emit: Emit) -> None:
     place = dict(place, num_threads=options["num_threads"])
     emit("started", **place)
-    emit("process", **dict(run_child("bench-process", options, stdin, lambda: emit("alive", **place)), **place))
+    emit("process", **dict(run_child(command, options, stdin, lambda: emit("alive", **place)), **place))
 
 
 @contextmanager

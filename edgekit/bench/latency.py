@@ -54,27 +54,33 @@ def group_processes(measurement: Measurement, count: int) -> list[list[ProcessSa
     return [[item for item in measurement.processes if item.configuration == place] for place in range(count)]
 
 
+def summarize_latency(groups: Sequence[Sequence[int]]) -> Latency:
+    """``groups``: the durations of each process in ns, in the order they were taken."""
+    pooled = sorted(sample for group in groups for sample in group)
+    held = interval(groups)
+    return Latency(
+        median=estimate(groups) / NS_PER_MS,
+        p90=percentile(pooled, 90) / NS_PER_MS,
+        p95=percentile(pooled, 95) / NS_PER_MS,
+        p99=percentile(pooled, 99) / NS_PER_MS,
+        min=pooled[0] / NS_PER_MS,
+        mean=sum(pooled) / len(pooled) / NS_PER_MS,
+        median_interval=(held.low / NS_PER_MS, held.high / NS_PER_MS),
+        level=held.level,
+        basis="over processes" if len(groups) > 1 else "within this process",
+    )
+
+
 def summarize_processes(processes: Sequence[ProcessSamples]) -> Result:
     """The numbers of one configuration."""
     groups = [item.samples_ns for item in processes]
-    pooled = sorted(sample for group in groups for sample in group)
+    num_runs, total_ns = sum(map(len, groups)), sum(map(sum, groups))
     largest = max(processes, key=lambda item: item.peak_rss_bytes or 0)
-    held = interval(groups)
     return Result(
         num_threads=processes[0].num_threads,
-        num_runs=len(pooled),
-        latency_ms=Latency(
-            median=estimate(groups) / NS_PER_MS,
-            p90=percentile(pooled, 90) / NS_PER_MS,
-            p95=percentile(pooled, 95) / NS_PER_MS,
-            p99=percentile(pooled, 99) / NS_PER_MS,
-            min=pooled[0] / NS_PER_MS,
-            mean=sum(pooled) / len(pooled) / NS_PER_MS,
-            median_interval=(held.low / NS_PER_MS, held.high / NS_PER_MS),
-            level=held.level,
-            basis="over processes" if len(processes) > 1 else "within this process",
-        ),
-        throughput_per_s=1e9 * len(pooled) / max(1, sum(pooled)),
+        num_runs=num_runs,
+        latency_ms=summarize_latency(groups),
+        throughput_per_s=1e9 * num_runs / max(1, total_ns),
         load_ms=estimate([[item.load_ms] for item in processes]),
         first_ms=estimate([[item.first_ms] for item in processes]),
         peak_rss_bytes=largest.peak_rss_bytes,

@@ -143,11 +143,13 @@ class _Event(Document, frozen=True, kw_only=True):
     event: Literal["need", "machine", "cooling", "started", "alive", "process", "failed", "done"]
 
 
-def parse_event(event: dict[str, Any], *, device: str) -> MachineFacts | ProcessSamples | Failed | Done | None:
+def parse_event(
+    event: dict[str, Any], *, device: str, of_process: type[ProcessSamples] = ProcessSamples
+) -> MachineFacts | ProcessSamples | Failed | Done | None:
     """One event as a value, None for those that only say where the run is; raises DeviceFaultError."""
     kinds: dict[str, type[MachineFacts | ProcessSamples | Failed | Done]] = {
         "machine": MachineFacts,
-        "process": ProcessSamples,
+        "process": of_process,
         "failed": Failed,
         "done": Done,
     }
@@ -162,9 +164,14 @@ def parse_event(event: dict[str, Any], *, device: str) -> MachineFacts | Process
 
 
 def collect(
-    events: Iterable[dict[str, Any]], *, device: str, processes: int, num_threads: tuple[int, ...]
+    events: Iterable[dict[str, Any]],
+    *,
+    device: str,
+    processes: int,
+    num_threads: tuple[int, ...],
+    of_process: type[ProcessSamples] = ProcessSamples,
 ) -> Measurement:
-    """All events of a run; ``num_threads`` has an entry a configuration.
+    """All events of a run; ``num_threads`` has an entry a configuration, ``of_process`` is what a process says.
 
     Raises DeviceFaultError for malformed events, too many, or a process that is missing.
     """
@@ -176,7 +183,7 @@ def collect(
     for count, event in enumerate(events):
         if count > MAX_EVENTS:
             raise _contradiction(device, f"more than {MAX_EVENTS} events")
-        match parse_event(event, device=device):
+        match parse_event(event, device=device, of_process=of_process):
             case MachineFacts() as machine:
                 pass
             case Done() as done:

@@ -1,23 +1,68 @@
-"""Several interpreters at once: how many inferences a second they make together."""
+"""Several interpreters at once: how many inferences a second they make together, and with how many threads each."""
 
-from edgekit.bench.latency import Latency
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
+from typing import Annotated, Any
+
+import msgspec
+
+from edgekit.bench.findings import find
+from edgekit.bench.latency import Latency, summarize_latency
+from edgekit.bench.plan import BenchOptions, Configuration, Subject, configurations, payload, request
+from edgekit.bench.samples import Measurement, ProcessSamples, collect
+from edgekit.bench.statistics import interval, median
+from edgekit.bench.thread_choice import SCREENING, Combination, choose, hopeless, thread_grid
 from edgekit.documents import Document
+from edgekit.entries import FindingEntry
+from edgekit.transport import Connection
+from edgekit.transport.agent import call, prepare_agent, result
+from edgekit.transport.files import answer_need
+
+SILENCE_S = 60.0
+SERIAL = 0.75
+"""Share of the time inside ``invoke``, of what streams beside each other would have, below which they take turns."""
+OF_LATENCY = {"noise", "few-runs", "one-process"}
+"""Findings about the median of processes, which the interval of the throughput says itself."""
+
+OnProgress = Callable[[int, int], None]
+"""``on_progress(done, total)`` counts processes."""
+Rate = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
+
+
+class StreamsSamples(ProcessSamples, frozen=True, kw_only=True):
+    """What one fresh process with several streams measured; ``samples_ns`` is of all of them."""
+
+    streams: Annotated[int, msgspec.Meta(ge=1, le=1_000)]
+    rates_per_s: Annotated[tuple[Rate, ...], msgspec.Meta(min_length=1, max_length=100)]
+    """Of all streams together by the wall clock, in stretches of equal length."""
+    inside: Annotated[float, msgspec.Meta(ge=0, le=1)]
+    """Share of the wall time that a stream spent in ``invoke``."""
+
+    @property
+    def rate_per_s(self) -> float:
+        """Over the whole time."""
+        return sum(self.rates_per_s) / len(self.rates_per_s)
 
 
 class Throughput(Document, frozen=True, kw_only=True):
     """One number of streams and threads."""
 
     streams: int
-    """Interpreters that run at the same time."""
+    """Interpreters that run at the same time, as threads of one process."""
     num_threads: int
     """Of each of them."""
     inferences_per_s: float
-    """All streams together, by the wall clock."""
+    """All streams together, by the wall clock; median of the processes."""
     interval: tuple[float, float]
     level: float
     latency_ms: Latency
     """Of one inference while the others run."""
     peak_rss_bytes: int | None
+    """The largest of the processes, with Python and the runtime."""
+    processes: int
+    """Fresh processes; fewer than asked for where it was left out as hopeless after the first ones."""
+    inside: float
+    """Share of the wall time that a stream spent in ``invoke``; the rest is Python, or waiting for its lock."""
 
 
 class ThroughputReport(Document, frozen=True, kw_only=True):
@@ -25,7 +70,164 @@ class ThroughputReport(Document, frozen=True, kw_only=True):
 
     results: tuple[Throughput, ...]
     best_throughput: int
-    """Place in ``results``."""
+    """Place in ``results``: the least cores that are not surely slower than the fastest."""
     best_latency: int
     reason: str
     """Why these, in words."""
+
+
+def measure_throughput(
+    subject: Subject,
+    connection: Connection,
+    options: BenchOptions,
+    *,
+    streams: Sequence[int] = (1,),
+    num_threads: Sequence[int] = (1,),
+    on_progress: OnProgress = lambda _done, _total: None,
+) -> tuple[ThroughputReport, tuple[FindingEntry, ...]]:
+    """Every number of streams with every number of threads, in turns in ``options.processes`` fresh processes each.
+
+    Of ``options``, ``num_runs`` and ``num_threads`` do not count.
+
+    Raises:
+        DeviceFaultError: no runtime, a model or delegate that does not run there, an option the device refuses.
+        TransportError: connection lost.
+    """
+    grid = tuple(Combination(streams=count, num_threads=threads) for count, threads in product(streams, num_threads))
+    measurement = _measure(subject, connection, options, grid, on_progress)
+    return summarize_throughput([measurement])
+
+
+def tune_threads(
+    subject: Subject,
+    connection: Connection,
+    options: BenchOptions,
+    *,
+    on_progress: OnProgress = lambda _done, _total: None,
+) -> tuple[ThroughputReport, tuple[FindingEntry, ...]]:
+    """The best number of threads for the latency, and of streams and threads for the throughput, of this device.
+
+    What is far behind in each of the first rounds is measured no further. Raises as ``measure_throughput`` does.
+    """
+    grid = thread_grid(_cores(connection, options))
+    total = options.processes * len(grid)
+    first = msgspec.structs.replace(options, processes=min(SCREENING, options.processes))
+    screened = _measure(subject, connection, first, grid, lambda done, _total: on_progress(done, total))
+    left = options.processes - first.processes
+    kept = tuple(item for item in grid if item not in hopeless(_rounds(screened)))
+    if not left:
+        return summarize_throughput([screened])
+    so_far, total = first.processes * len(grid), first.processes * len(grid) + left * len(kept)
+    rest = msgspec.structs.replace(options, processes=left)
+    measured = _measure(subject, connection, rest, kept, lambda done, _total: on_progress(so_far + done, total))
+    return summarize_throughput([screened, measured])
+
+
+def summarize_throughput(
+    measurements: Sequence[Measurement],
+) -> tuple[ThroughputReport, tuple[FindingEntry, ...]]:
+    """The report of runs of the same model, one after the other, and what it is worth. Pure."""
+    rounds: dict[Combination, list[StreamsSamples]] = {}
+    for measurement in measurements:
+        for combination, found in _rounds(measurement).items():
+            rounds.setdefault(combination, []).extend(found)
+    chosen = choose(rounds)
+    results = {combination: _result(combination, found) for combination, found in rounds.items()}
+    places = list(results)
+    report = ThroughputReport(
+        results=tuple(results.values()),
+        best_throughput=places.index(chosen.throughput),
+        best_latency=places.index(chosen.latency),
+        reason=chosen.reason,
+    )
+    everything = msgspec.structs.replace(
+        measurements[0],
+        processes=tuple(process for item in measurements for process in item.processes),
+        after=measurements[-1].after,
+    )
+    general = tuple(finding for finding in find(everything) if finding.name not in OF_LATENCY)
+    return report, (*general, *_own_findings(results.values()))
+
+
+def _measure(
+    subject: Subject,
+    connection: Connection,
+    options: BenchOptions,
+    grid: Sequence[Combination],
+    on_progress: OnProgress,
+) -> Measurement:
+    device = connection.device
+    threads = msgspec.structs.replace(options, num_threads=tuple(item.num_threads for item in grid))
+    asked: Sequence[Configuration] = configurations(subject, threads, device)
+    agent = prepare_agent(connection)
+    files = payload(asked)
+    message = request(asked, options, root=agent.root)
+    for entry, item in zip(message["configurations"], grid, strict=True):
+        entry["streams"] = item.streams
+    events = call(
+        agent, "streams", message, answer=lambda event: answer_need(event, files, device.name), timeout_s=SILENCE_S
+    )
+    return collect(
+        _counted(events, on_progress, options.processes * len(grid)),
+        device=device.name,
+        processes=options.processes,
+        num_threads=threads.num_threads,
+        of_process=StreamsSamples,
+    )
+
+
+def _counted(events: Iterator[dict[str, Any]], on_progress: OnProgress, total: int) -> Iterator[dict[str, Any]]:
+    done = 0
+    for event in events:
+        if event["event"] == "process":
+            done += 1
+            on_progress(done, total)
+        yield event
+
+
+def _cores(connection: Connection, options: BenchOptions) -> int:
+    """CPUs that the processes may use."""
+    if options.cpus is not None:
+        return len(options.cpus)
+    agent = prepare_agent(connection)
+    cores = result(call(agent, "info", {"root": agent.root})).get("cores")
+    return cores if isinstance(cores, int) and cores > 0 else 1
+
+
+def _rounds(measurement: Measurement) -> dict[Combination, list[StreamsSamples]]:
+    """The processes of each combination in the order they ran."""
+    found: dict[Combination, list[StreamsSamples]] = {}
+    for process in measurement.processes:
+        if isinstance(process, StreamsSamples):
+            found.setdefault(Combination(streams=process.streams, num_threads=process.num_threads), []).append(process)
+    return found
+
+
+def _result(combination: Combination, processes: Sequence[StreamsSamples]) -> Throughput:
+    rate = median([process.rate_per_s for process in processes])
+    held = interval([process.rates_per_s for process in processes])
+    peaks = [process.peak_rss_bytes for process in processes if process.peak_rss_bytes is not None]
+    return Throughput(
+        streams=combination.streams,
+        num_threads=combination.num_threads,
+        inferences_per_s=rate,
+        interval=(min(held.low, rate), max(held.high, rate)),
+        level=held.level,
+        latency_ms=summarize_latency([process.samples_ns for process in processes]),
+        peak_rss_bytes=max(peaks, default=None),
+        processes=len(processes),
+        inside=median([process.inside for process in processes]),
+    )
+
+
+def _own_findings(results: Sequence[Throughput] | Any) -> Iterator[FindingEntry]:
+    alone = max((item.inside for item in results if item.streams == 1), default=1.0)
+    for item in results:
+        if item.streams > 1 and item.inside < SERIAL * alone:
+            yield FindingEntry(
+                name="streams-take-turns",
+                severity="warning",
+                message=f"{item.streams} streams spent {100 * item.inside:.0f} % of the time inside the runtime, one "
+                f"alone {100 * alone:.0f} %: they wait for Python's lock (GIL), held by the runtime or its delegate.",
+                fix="Run the streams as processes of their own, or in a language without such a lock.",
+            )
