@@ -5,19 +5,15 @@ machine does meanwhile changes within seconds, so blocks are milliseconds long a
 machine differ by per cents from each other at any moment, so the models of a round share the same ones.
 """
 
-import gc
-import json
 import os
 import time
-from typing import Any, BinaryIO, Callable, Dict, List, Optional
+from typing import Any, BinaryIO, Dict, List, Optional
 
-from . import runtime
 from .bench import governor
 from .cache import fetch
 from .child import Child
 from .events import Emit, Request, Result
-from .machine import describe, read_rss, read_state
-from .measure import read_inputs, set_affinity
+from .machine import describe, read_state
 from .sensors import read_text
 
 
@@ -138,53 +134,3 @@ def _state(cpus: Optional[List[int]], answers: List[Dict[str, Any]]) -> Dict[str
     if state["cpu_time_s"] is not None:
         state["cpu_time_s"]["own"] += sum(answer["cpu_s"] for answer in answers)
     return state
-
-
-def compare_process(request: Request, stdin: BinaryIO, emit: Emit) -> Result:
-    """The ``compare-process`` command: load a model, then run a block for every line of stdin until it ends.
-
-    request: ``model`` (path), ``inputs``, ``delegate``, ``num_threads``, ``cpus`` as in ``measure.bench_process``.
-    A line asks for a block of at least ``secs`` and ``runs``. Emits ``ready`` and a ``block`` for every line:
-    ``median_ns`` of its inferences, ``runs``, and the CPU time of the process in s.
-    """
-    name, version, _ = runtime.find_runtime()  # all import at once; only then do they share a CPU
-    set_affinity(request["cpus"])
-    memory = read_rss()["rss_bytes"]
-    start = time.perf_counter_ns()
-    model = runtime.Model(request["model"], request["delegate"], request["num_threads"])
-    loaded = time.perf_counter_ns()
-    model.set_inputs(read_inputs(model.inputs, request["inputs"]))
-    first_start = time.perf_counter_ns()
-    model.invoke()
-    first_end = time.perf_counter_ns()
-    gc.collect()
-    gc.disable()
-    emit(
-        "ready",
-        runtime={"name": name, "version": version},
-        load_ms=(loaded - start) / 1e6,
-        first_ms=(first_end - first_start) / 1e6,
-        rss_before_load_bytes=memory,
-    )
-    for line in iter(stdin.readline, b""):
-        asked = json.loads(line.decode())
-        try:
-            found = run_block(model.interpreter.invoke, asked["secs"], asked["runs"])
-        except (ValueError, RuntimeError) as err:
-            raise runtime.ModelRefused(str(err).strip() or type(err).__name__) from err
-        emit("block", cpu_s=time.process_time(), **found)
-    return {}
-
-
-def run_block(invoke: Callable[[], None], secs: float, runs: int) -> Dict[str, int]:
-    """``median_ns`` of at least ``runs`` inferences that last at least ``secs``, and how many there were."""
-    samples: List[int] = []
-    clock = time.perf_counter_ns
-    deadline = clock() + int(secs * 1e9)
-    while True:
-        start = clock()
-        invoke()
-        end = clock()
-        samples.append(end - start)
-        if end >= deadline and len(samples) >= runs:
-            return {"median_ns": sorted(samples)[len(samples) // 2], "runs": len(samples)}
