@@ -49,7 +49,7 @@ def guarded(command: click.Command, arguments: Sequence[str] | None = None) -> i
 
 
 def _report(err: Exception, arguments: Sequence[str]) -> int:
-    from edgekit.errors import EdgekitError
+    from edgekit.errors import EdgekitError, InconclusiveError
 
     verbose = any(argument in {"-v", "--verbose"} for argument in arguments)
     if isinstance(err, EdgekitError):
@@ -73,12 +73,14 @@ def _report(err: Exception, arguments: Sequence[str]) -> int:
     click.echo(f"{click.style('error:', fg='red', bold=True)} {message}", err=True)
     click.echo(f"{click.style(' next:', fg='cyan', bold=True)} {hint}", err=True)
     if "--json" in arguments:
-        error = {
+        error: dict[str, Any] = {
             "kind": type(err).__name__,
             "message": message,
             "hint": hint,
             "exit_code": code,
             "details": details,
         }
-        click.echo(json.dumps({"schema_version": 1, "error": error}, default=str))
+        # inconclusive is an answer, too: its document stands where it always stands
+        document = error.pop("details") if isinstance(err, InconclusiveError) else {}
+        click.echo(json.dumps({"schema_version": 1, **document, "error": error}, default=str))
     return code

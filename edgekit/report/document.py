@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from edgekit.bench.comparison import ComparisonReport
 from edgekit.bench.report import BenchmarkReport
 
 FIRST = ("latency_ms", "peak_rss_bytes", "num_runs", "throughput_per_s")
@@ -15,3 +16,8 @@ def document(report: BenchmarkReport) -> dict[str, Any]:
     fields: dict[str, Any] = msgspec.to_builtins(report)
     first = fields["results"][0]
     return {**{name: first[name] for name in FIRST}, "valid": report.valid, **fields}
+
+
+def comparison_document(report: ComparisonReport) -> dict[str, Any]:
+    """The report's fields, and ``valid``."""
+    return {"valid": report.valid, **msgspec.to_builtins(report)}

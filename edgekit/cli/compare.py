@@ -1,0 +1,108 @@
+"""``edgekit compare``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgekit.cli.bench_options import parse_mask, parse_regression
+from edgekit.cli.options import common, emit, option, output, print_findings, progress
+
+if TYPE_CHECKING:
+    from edgekit.bench.comparison import ComparisonReport
+
+MAX_MARGIN = 0.5
+
+
+def _margin(context: click.Context, parameter: click.Parameter, value: str) -> float:
+    margin = parse_regression(context, parameter, value)
+    if not 0 < margin <= MAX_MARGIN:
+        raise click.BadParameter(f"{value!r} is not above 0% and at most {100 * MAX_MARGIN:g}%.")
+    return margin
+
+
+@click.command(name="compare")
+@click.argument("models", required=True, nargs=-1, type=click.Path(path_type=Path))
+@option("--device", default="local", show_default=True, help="A name in device_configs/, user@host, or local.")
+@option(
+    "--margin",
+    metavar="1%",
+    default="1%",
+    show_default=True,
+    callback=_margin,
+    help="Two latencies that differ by less are equal.",
+)
+@option(
+    "--max-secs",
+    type=click.FloatRange(1, 3600),
+    default=8.0,
+    show_default=True,
+    help="How long the models take turns; slow ones longer.",
+)
+@option(
+    "--num-threads",
+    "--threads",
+    type=click.IntRange(1, 1000),
+    default=1,
+    show_default=True,
+    help="Threads of each model.",
+)
+@option(
+    "--warmup-runs",
+    type=click.IntRange(1, 1_000_000),
+    default=10,
+    show_default=True,
+    help="Runs of each process before it is timed.",
+)
+@option("--delegate", help="xnnpack, none, or a library's path on the device.  [default: the model's]")
+@option("--cpu-mask", "cpus", callback=parse_mask, help="CPUs to run on, hexadecimal: f0 is 4 to 7.")
+@option("--governor", help="CPU governor for the time of the run, such as performance; put back afterwards.")
+@option("--allow-invalid", is_flag=True, help="Go on although clocks or throttling moved.")
+@common  # fmt: skip
+def command(
+    *,
+    models: tuple[Path, ...],
+    device: str,
+    margin: float,
+    max_secs: float,
+    num_threads: int,
+    allow_invalid: bool,
+    as_json: bool,
+    verbose: bool,  # noqa: ARG001 - acts in its callback
+    **settings: Any,
+) -> None:
+    """Say which of MODELS is faster on a device, by how much, and how sure that is.
+
+    MODELS are folders of artifacts or .tflite files; the others are compared with the first. They take turns, in fresh
+    processes every time. Exit code 7: the rounds decide nothing, and the last line says how many more would.
+    """
+    from edgekit.bench import BenchOptions
+    from edgekit.bench.comparison import require_decided, require_valid
+    from edgekit.report import comparison_document, print_comparison
+
+    options = BenchOptions(num_threads=(num_threads,), **settings)
+    report = _compare(models, device, options, margin=margin, max_secs=max_secs)
+    facts = comparison_document(report)
+    if not as_json:
+        print_comparison(report, output())
+        print_findings(report.findings)
+    if not allow_invalid:
+        require_valid(report, details=facts)
+    require_decided(report.comparisons, margin=margin, details=facts)
+    if as_json:
+        emit(facts)
+
+
+def _compare(models: tuple[Path, ...], device: str, options: Any, **settings: float) -> "ComparisonReport":
+    from edgekit.bench.compare import compare
+    from edgekit.transport import connect, find_device
+
+    with connect(find_device(device)) as connection, progress() as bar:
+        task = bar.add_task(f"comparison on {device}", total=None)
+        return compare(
+            models,
+            connection,
+            options,
+            on_progress=lambda done, total: bar.update(task, completed=round(done), total=round(total)),
+            **settings,
+        )
