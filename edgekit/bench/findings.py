@@ -9,6 +9,7 @@ from typing import Literal
 
 from edgekit.bench.samples import MachineFacts, MachineState, Measurement, Policy, ProcessSamples
 from edgekit.bench.statistics import median
+from edgekit.bench.throttling import explain, find_causes
 from edgekit.entries import FindingEntry
 
 Severity = Literal["info", "warning", "error"]
@@ -119,27 +120,21 @@ def throttle_findings(
     before: MachineState, states: Sequence[MachineState], after: MachineState
 ) -> Iterator[FindingEntry]:
     """An error where the device throttled in ``states``, or between ``before`` and ``after`` them by its counters."""
-    ends = [before, *states, after]
-    bits = {bit for state in states if state.firmware_throttle for bit in state.firmware_throttle.now}
-    since = [set(state.firmware_throttle.since_boot) for state in ends if state.firmware_throttle]
-    bits |= since[-1] - since[0] if since else set()
-    cooling = {name for state in states for name, level in state.cpu_cooling.items() if level > 0}
-    counts = [state.throttle_count for state in ends if state.throttle_count is not None]
-    events = counts[-1] - counts[0] if counts else 0
-    causes = [*sorted(bits), *sorted(f"cooling by {name}" for name in cooling)]
-    causes += [f"{events} thermal throttling events"] if events > 0 else []
+    causes = find_causes(before, states, after)
+    since = [state.firmware_throttle.since_boot for state in (before, *states, after) if state.firmware_throttle]
     if causes:
         yield from _finding(
             "error",
             "throttled",
-            f"The device throttled while samples were taken: {', '.join(causes)}.",
-            "Cool the board and give it a stronger power supply, then measure again.",
+            f"The device throttled while samples were taken: {'; '.join(map(str, causes))}.",
+            f"{' '.join(dict.fromkeys(cause.fix for cause in causes))} Then measure again.",
         )
     elif since and since[0]:
         yield from _finding(
             "info",
             "throttled-before",
-            f"The device throttled at some time since it was started: {', '.join(sorted(since[0]))}.",
+            f"The device throttled at some time since it was started: "
+            f"{'; '.join(map(str, explain(sorted(since[0]))))}.",
             "These samples were not touched; look at cooling and power supply all the same.",
         )
 
