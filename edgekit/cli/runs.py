@@ -1,5 +1,6 @@
 """``edgekit runs list|show|export``."""
 
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,26 +80,39 @@ def _facts(run: "RunRecord") -> dict[str, Any]:
 
 def _table(runs: "list[RunRecord]") -> Any:
     from rich import box
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("id", "when"):
-        table.add_column(name, no_wrap=True)
+    table.add_column("id", no_wrap=True)  # to be copied
+    table.add_column("age", justify="right")
     table.add_column("model")
     table.add_column("device")
-    for name in ("threads", "median, ms", "interval", "energy, mJ"):
-        table.add_column(name, justify="right", no_wrap=True)
+    for name in ("median, ms", "interval", "energy, mJ"):
+        table.add_column(name, justify="right")
     table.add_column("")
     for run in runs:
-        for row in _bench_rows(run.bench) if run.bench is not None else _comparison_rows(run.comparison):
-            table.add_row(*_head(run), *row, "" if run.valid else "[red]invalid[/]")
+        for row in _rows(run):
+            table.add_row(
+                escape(run.id), _age(datetime.now(UTC) - run.created), *row, "" if run.valid else "[red]invalid[/]"
+            )
     return table
 
 
-def _head(run: "RunRecord") -> tuple[str, str]:
-    from rich.markup import escape
+def _rows(run: "RunRecord") -> list[tuple[str, ...]]:
+    from edgekit.bench.report import BenchmarkReport
 
-    return escape(run.id), f"{run.created.astimezone():%Y-%m-%d %H:%M}"
+    report = run.report
+    return _bench_rows(report) if isinstance(report, BenchmarkReport) else _comparison_rows(report)
+
+
+def _age(passed: timedelta) -> str:
+    """The largest unit alone: ``40 s``, ``5 min``, ``3 h``, ``12 d``."""
+    seconds = max(0, int(passed.total_seconds()))
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} s"
 
 
 def _bench_rows(report: "BenchmarkReport") -> list[tuple[str, ...]]:
@@ -107,11 +121,11 @@ def _bench_rows(report: "BenchmarkReport") -> list[tuple[str, ...]]:
     from edgekit.report.table import milliseconds
 
     energy = None if report.energy is None else report.energy.energy_per_inference_mj
-    names = escape(report.model), escape(report.device)
+    several = len(report.results) > 1
     return [
         (
-            *names,
-            str(result.num_threads),
+            escape(report.model) + (f", {result.num_threads} threads" if several else ""),
+            escape(report.device),
             milliseconds(result.latency_ms.median),
             " to ".join(map(milliseconds, result.latency_ms.median_interval)),
             "" if place or energy is None else f"{energy:.4g}",
@@ -120,20 +134,18 @@ def _bench_rows(report: "BenchmarkReport") -> list[tuple[str, ...]]:
     ]
 
 
-def _comparison_rows(report: "ComparisonReport | None") -> list[tuple[str, ...]]:
+def _comparison_rows(report: "ComparisonReport") -> list[tuple[str, ...]]:
     from rich.markup import escape
 
     return [
         (
             f"{escape(item.candidate)} against {escape(item.baseline)}",
             escape(report.device),
-            str(report.models[0].num_threads),
             f"{item.verdict} {100 * item.effect:+.1f} %",
             " to ".join(f"{100 * bound:+.1f} %" for bound in item.interval),
             "",
         )
-        for item in (report.comparisons if report else ())
-        if report
+        for item in report.comparisons
     ]
 
 
@@ -143,7 +155,7 @@ def _comparison_rows(report: "ComparisonReport | None") -> list[tuple[str, ...]]
 def show_command(ref: str, *, as_json: bool, verbose: bool) -> None:  # noqa: ARG001 - verbose acts in its callback
     """Show a run as its command did."""
     from edgekit.history import find_run
-    from edgekit.report import print_report
+    from edgekit.report import print_comparison, print_report
 
     run = find_run(ref)
     if as_json:
@@ -155,6 +167,8 @@ def show_command(ref: str, *, as_json: bool, verbose: bool) -> None:  # noqa: AR
         console().print(f"note: {run.note}", markup=False)
     if run.bench is not None:
         print_report(run.bench, output())
+    if run.comparison is not None:
+        print_comparison(run.comparison, output())
     print_findings(run.report.findings)
 
 

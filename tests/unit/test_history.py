@@ -50,7 +50,7 @@ def test_ids_say_when_what_and_where_and_follow_time() -> None:
 
 
 @given(values(BenchmarkReport) | values(ComparisonReport))
-@settings(max_examples=25, suppress_health_check=list(HealthCheck))
+@settings(max_examples=10, suppress_health_check=list(HealthCheck))
 def test_any_run_comes_back_as_it_was(report: BenchmarkReport | ComparisonReport) -> None:
     made = record(report)
     assert msgspec.json.decode(msgspec.json.encode(made), type=RunRecord) == made
