@@ -13,6 +13,7 @@ from edgekit.errors import ProjectError, foreign_errors
 from edgekit.ladder import Latency
 from edgekit.lock import check_after, check_before, locked_build, write_lock
 from edgekit.plan import BuildPlan, name_of
+from edgekit.postprocessing import check_postprocessing
 from edgekit.progress import Progress, silent
 from edgekit.project import has_project
 from edgekit.reuse import artifact_key, convert_or_reuse, read_kept
@@ -70,6 +71,7 @@ def build(
 
     Raises:
         ModelError: the source cannot be read, converted or quantized.
+        ProjectError: the labels cannot be read, or the postprocessing does not fit the model.
         DataError: calibration or evaluation data is wrong.
         AuditError, AccuracyError: the finished file is not what was asked for (exit code 3).
         LockError: ``locked``, and something differs (exit code 3).
@@ -78,6 +80,8 @@ def build(
     expected = check_before(plan) if locked else None
     labels = read_labels(plan.labels)
     float_model, converted_before = convert_or_reuse(plan, cache, progress)
+    if plan.postprocessing is not None:
+        check_postprocessing(plan.postprocessing, float_model, labels)
     measures = latency is not None and plan.precision == "auto"  # what a device does today is in no key
     key = artifact_key(plan, float_model, labels) if cache and not measures else None
     kept = read_kept(cache, key)

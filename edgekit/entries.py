@@ -6,7 +6,7 @@ import msgspec
 
 from edgekit.documents import Document
 from edgekit.metrics.entries import EvaluationEntry
-from edgekit.project import ModelName, Preprocessing, Stream
+from edgekit.project import Classification, Detection, ModelName, Preprocessing, Stream
 from edgekit.target import IoName, PrecisionName
 from edgekit_converters.types import Calibrator, Fidelity, Scheme
 
@@ -44,6 +44,14 @@ class TensorEntry(Document, frozen=True, kw_only=True):
     """Where conversion changed the layout: this tensor = the source's, transposed by these axes."""
     preprocessing: Preprocessing | None = None
     """What the application's data goes through before it is quantized; None where it is used as it is."""
+
+
+class DetectionEntry(Detection, frozen=True, kw_only=True, tag_field="kind", tag="detection"):
+    """A detector's outputs as boxes in the pixels of the application's image."""
+
+
+Postprocessing = Classification | DetectionEntry
+"""What ``edgekit/agent/postprocess.py`` makes of the outputs, on this machine and on the device."""
 
 
 class Source(Document, frozen=True, kw_only=True):
@@ -144,6 +152,8 @@ class Manifest(Document, frozen=True, kw_only=True):
     inputs: tuple[TensorEntry, ...]
     outputs: tuple[TensorEntry, ...]
     labels: tuple[str, ...] | None = None
+    postprocessing: Postprocessing | None = None
+    """What an application makes of the outputs; None: nothing, or the labels of a single output."""
     stream: Stream | None = None
     """How an application runs it frame after frame; None where samples are independent."""
     scheme: Scheme

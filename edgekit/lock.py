@@ -169,6 +169,9 @@ def settings_of(plan: BuildPlan) -> dict[str, str]:
         "metric": plan.metric,
         "metric-code": _metric_code(plan),
         "detection": None if plan.detection is None else msgspec.json.encode(plan.detection, order="sorted").decode(),
+        "postprocessing": None
+        if plan.postprocessing is None
+        else msgspec.json.encode(plan.postprocessing, order="sorted").decode(),
         "max-drop": plan.max_drop,
         "stream": None if plan.stream is None else msgspec.json.encode(plan.stream, order="sorted").decode(),
         "max-trials": plan.max_trials,

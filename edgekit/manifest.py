@@ -79,6 +79,7 @@ def make_manifest(
             for spec, own in zip(quantized.outputs, float_model.outputs, strict=True)
         ),
         labels=labels,
+        postprocessing=plan.postprocessing,
         stream=plan.stream,
         scheme=scheme,
         fidelity=float_model.fidelity,
@@ -118,6 +119,13 @@ def build_findings(
             severity="info",
             message="Nobody knows what this file loses against its source.",
             fix="Give --evaluate DATA with held-out labelled samples, and a budget with --max-drop.",
+        )
+    if plan.detection is not None and plan.postprocessing is None:
+        yield Finding(
+            name="postprocessing-left-out",
+            severity="info",
+            message=f"The artifact has no postprocessing: [detection] reads one image, the model takes {plan.batch}.",
+            fix="Set [model] batch = 1 for an application that gives images one by one.",
         )
     sizes = {spec.shape[-1] for spec in quantized.outputs if spec.shape}
     if labels is not None and len(labels) not in sizes:

@@ -7,9 +7,11 @@ from typing import Literal
 
 from msgspec.structs import replace
 
+from edgekit.entries import Postprocessing
 from edgekit.errors import ProjectError, TargetError
 from edgekit.metrics import metric_of
 from edgekit.metrics.budget import check_unit
+from edgekit.postprocessing import decide_postprocessing
 from edgekit.project import (
     Build,
     Calibration,
@@ -103,6 +105,8 @@ class BuildPlan:
     metric: str
     detection: Detection | None
     """How a detector's outputs are read; None where edgekit.toml does not say."""
+    postprocessing: Postprocessing | None
+    """What the application makes of the outputs."""
     stream: Stream | None
     """How frames follow each other; None for a model of independent samples."""
     max_drop: str | None
@@ -150,6 +154,7 @@ def plan(project: Project, target: Target, options: BuildOptions, directory: Pat
         evaluation=evaluation,
         metric=metric,
         detection=project.detection,
+        postprocessing=decide_postprocessing(project),
         stream=project.stream,
         max_drop=max_drop,
         max_trials=wishes.max_trials,

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgekit.agent.runtime import Model, ModelRefused, dequantize
+import msgspec
+
+from edgekit.agent.runtime import Model, ModelRefused
 from edgekit.artifact import read_artifact
 from edgekit.audit import read
 from edgekit.errors import DataError, ModelError
@@ -12,6 +14,8 @@ from edgekit_converters.errors import ConverterError
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from edgekit.agent.postprocess import Class, Detection
 
     Array = np.ndarray[Any, Any]
 
@@ -24,6 +28,10 @@ class Prediction:
     """Output name -> real values, float32, with the batch."""
     labels: tuple[str, ...] | None
     """Class names in the order of the output; None where there are none."""
+    classes: "tuple[Class, ...]" = ()
+    """Best first, by the manifest's postprocessing; empty where the model is no classifier."""
+    detections: "tuple[Detection, ...]" = ()
+    """Best first, in pixels of the sample; empty where the model is no detector."""
 
 
 def predict(path: Path, sample: Path) -> Prediction:
@@ -33,19 +41,29 @@ def predict(path: Path, sample: Path) -> Prediction:
         ModelError, IntegrityError: the model cannot be read or run, or was changed.
         DataError: the sample cannot be read or does not fit the model.
     """
+    from edgekit.agent.outputs import DoesNotFit
+    from edgekit.agent.pipeline import Pipeline
+
     artifact = read_artifact(path) if path.is_dir() else None
     model_path = artifact.model if artifact else path
     model = _open(model_path)
+    pipeline = Pipeline(model, msgspec.to_builtins(artifact.manifest) if artifact else {})
     names = [tensor.name for tensor in model.inputs]
     arrays = read_sample(sample, names)
-    specs = {entry.name: entry.preprocessing for entry in artifact.manifest.inputs} if artifact else {}
-    prepared = {tensor.name: _prepare(specs.get(tensor.name), arrays[tensor.name], tensor) for tensor in model.inputs}
     try:
-        found = model.run(prepared)
+        found = pipeline.run({name: arrays[name] for name in names})  # an .npz may hold more, such as labels
     except ModelRefused as err:
         raise ModelError(f"{model_path} does not run: {err}.", hint="`edgekit inspect` shows what is in it.") from err
-    outputs = {tensor.name: dequantize(found[tensor.name], tensor) for tensor in model.outputs}
-    return Prediction(outputs=outputs, labels=artifact.manifest.labels if artifact else None)
+    except DoesNotFit as err:
+        raise ModelError(f"{path}: its postprocessing does not fit its outputs: {err}", hint=err.hint) from err
+    except ValueError as err:
+        raise _does_not_fit(model, err) from err
+    return Prediction(
+        outputs=found.outputs,
+        labels=artifact.manifest.labels if artifact else None,
+        classes=found.classes,
+        detections=found.detections,
+    )
 
 
 def read_sample(path: Path, names: list[str]) -> "dict[str, Array]":
@@ -100,16 +118,10 @@ def _open(path: Path) -> Model:
         raise ModelError(f"{path} does not run here: {reason}", hint="`edgekit inspect` shows what is in it.") from err
 
 
-def _prepare(preprocessing: Any, array: "Array", tensor: Any) -> "Array":
-    import msgspec
-
-    from edgekit.agent.preprocess import prepare
-
-    try:
-        return prepare(None if preprocessing is None else msgspec.to_builtins(preprocessing), array, tensor)
-    except ValueError as err:
-        raise DataError(
-            f"The sample does not fit the input {tensor.name}: {err}.",
-            hint=f"The model takes {tensor.dtype} {list(tensor.shape)}. For images, an artifact keeps what `resize` "
-            "and `color` of [input.NAME.preprocessing] say when it is built (docs/edgekit-toml.md).",
-        ) from err
+def _does_not_fit(model: Model, err: ValueError) -> DataError:
+    takes = ", ".join(f"{tensor.dtype} {list(tensor.shape)} for {tensor.name}" for tensor in model.inputs)
+    return DataError(
+        f"The sample does not fit the model: {err}.",
+        hint=f"The model takes {takes}. For images, an artifact keeps what `resize` "
+        "and `color` of [input.NAME.preprocessing] say when it is built (docs/edgekit-toml.md).",
+    )

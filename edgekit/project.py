@@ -116,7 +116,7 @@ class Evaluation(Document, frozen=True, kw_only=True):
 
 
 class Detection(Document, frozen=True, kw_only=True):
-    """How a detector's outputs are read, for map50 and map.
+    """How a detector's outputs are read, for map50 and map and in the application.
 
     Three kinds: boxes (N, 4) and scores (N, classes) in two outputs; both in one output (N, 4 + classes) or its
     transpose (YOLO); or detections after non-maximum suppression inside the graph: boxes (N, 4), scores (N,), classes
@@ -148,6 +148,28 @@ class Detection(Document, frozen=True, kw_only=True):
     """The best ones of an image; COCO counts 100."""
     categories: tuple[int, ...] = ()
     """COCO category of each class of the model, without the background; default: those of the data, rising."""
+
+
+class Classification(Document, frozen=True, kw_only=True, tag_field="kind", tag="classification"):
+    """What an application makes of scores, one a class: the best ones with their labels."""
+
+    output: str | None = None
+    """Name of the output; None where the model has one, or one alone has as many elements as there are labels."""
+    activation: Literal["softmax", "sigmoid"] | None = None
+    """What is still to be applied to the scores."""
+    top_k: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 5
+    """The best ones, by falling score."""
+
+
+class DetectionLimits(Document, frozen=True, kw_only=True, tag_field="kind", tag="detection"):
+    """What an application makes of the boxes that [detection] reads; None: as [detection] says.
+
+    A metric counts every box down to a low score; an application wants only those it acts on.
+    """
+
+    score_threshold: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+    nms_iou: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = None
+    max_detections: Annotated[int, msgspec.Meta(ge=1, le=1000)] | None = None
 
 
 class Stream(Document, frozen=True, kw_only=True):
@@ -186,6 +208,8 @@ class Project(Document, frozen=True, kw_only=True):
     evaluation: Evaluation | None = None
     detection: Detection | None = None
     """Only for detectors."""
+    postprocessing: Classification | DetectionLimits | None = None
+    """What the application makes of the outputs; None: [detection] where there is one, else the labels."""
     stream: Stream | None = None
     """Only for models that are run frame after frame."""
     deploy: Deploy = Deploy()

@@ -2,35 +2,21 @@
 
 import json
 import os
-from typing import TYPE_CHECKING, Any, Dict, Mapping, NamedTuple, Optional, Union
+from typing import TYPE_CHECKING, NamedTuple, Optional
 
-from . import preprocess, runtime
+from . import runtime
 from .events import AgentError
 from .layout import MANIFEST, MODEL, SHA256, Entry, is_intact, read_entries, read_manifest, sha256
+from .pipeline import Pipeline, Prediction
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Array = NDArray[Any]
-    Data = Union[Array, Mapping[str, Array]]
-
-
-class Prediction(NamedTuple):
-    """What the model said about one sample."""
-
-    outputs: "Dict[str, Array]"
-    """Output name -> real values, float32, with the batch as the model gives it."""
-    label: Optional[str]
-    """Name of the largest element; None where the artifact has no labels for its output."""
-    score: Optional[float]
-    """The largest element of that output; None as ``label``."""
+    from .pipeline import Data
 
 
 class _Loaded(NamedTuple):
     folder: str
     digest: str
-    manifest: Dict[str, Any]
-    model: runtime.Model
+    pipeline: Pipeline
 
 
 class LoadedModel:
@@ -50,33 +36,22 @@ class LoadedModel:
     @property
     def labels(self) -> Optional["list[str]"]:
         """Class names in the order of the output; None where there are none."""
-        labels: Optional["list[str]"] = self._loaded.manifest.get("labels")
-        return labels
+        return self._loaded.pipeline.labels
 
     @property
     def delegate(self) -> str:
         """What runs it: ``xnnpack``, ``none`` or an external library."""
-        return str(self._loaded.model.delegate)
+        return str(self._loaded.pipeline.model.delegate)
 
     def predict(self, data: "Data") -> Prediction:
-        """One prediction, preprocessing included.
+        """One prediction, with the preprocessing and the postprocessing of the manifest.
 
         ``data`` is one sample as the application has it (such as an RGB image (H, W, 3), uint8), with or
         without the batch; for a model with several inputs a mapping from their names.
 
         Raises ValueError for data that does not fit the model.
         """
-        model, entries = self._loaded.model, self._loaded.manifest["inputs"]
-        arrays = data if isinstance(data, Mapping) else {model.inputs[0].name: data}
-        names = [tensor.name for tensor in model.inputs]
-        if sorted(arrays) != sorted(names):
-            raise ValueError("the model takes %s; the data has %s" % (names, sorted(arrays)))
-        specs = {entry["name"]: entry.get("preprocessing") for entry in entries}
-        found = model.run(
-            {item.name: preprocess.prepare(specs.get(item.name), arrays[item.name], item) for item in model.inputs}
-        )
-        outputs = {item.name: runtime.dequantize(found[item.name], item) for item in model.outputs}
-        return _named(outputs, self.labels)
+        return self._loaded.pipeline.run(data)
 
     def reload(self) -> bool:
         """Load what is active now; True when that is another version. The old one stays when it cannot be loaded."""
@@ -96,7 +71,8 @@ class LoadedModel:
         if not is_intact(path, entry):
             raise AgentError("integrity", "%s was changed after it was built." % path, "Deploy the artifact again.")
         delegate = self._delegate or _tested_delegate(folder, digest) or str(manifest["delegate"])
-        return _Loaded(folder, digest, manifest, runtime.Model(path, delegate, self._num_threads))
+        model = runtime.Model(path, delegate, self._num_threads)
+        return _Loaded(folder, digest, Pipeline(model, manifest))
 
 
 def load(path: str, delegate: Optional[str] = None, num_threads: int = 1) -> LoadedModel:
@@ -133,12 +109,3 @@ def _tested_delegate(folder: str, digest: str) -> Optional[str]:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return str(found[-1]) if found and found[-1] else None
-
-
-def _named(outputs: "Dict[str, Array]", labels: Optional["list[str]"]) -> Prediction:
-    if labels and len(outputs) == 1:
-        (scores,) = outputs.values()
-        if scores.size == len(labels):
-            best = int(scores.argmax())
-            return Prediction(outputs, labels[best], float(scores.ravel()[best]))
-    return Prediction(outputs, None, None)
