@@ -20,9 +20,10 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No test reads or fills the cache of who runs it."""
+    """No test reads or fills the cache and the history of who runs it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EDGEKIT_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("EDGEKIT_RUNS_DIR", str(tmp_path_factory.mktemp("runs")))
         yield
 
 

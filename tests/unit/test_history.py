@@ -72,6 +72,7 @@ def test_a_kept_run_is_found_and_satisfies_the_published_schema(tmp_path: Path) 
 
 def test_it_tells_nothing_of_who_ran_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("EDGEKIT_RUNS_DIR")
     kept = keep(bench_report())
     assert kept.path == Path(".edgekit/runs") / f"{kept.record.id}.json"
     text = kept.path.read_text()
@@ -82,6 +83,7 @@ def test_it_tells_nothing_of_who_ran_it(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_the_commit_of_the_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("EDGEKIT_RUNS_DIR")
     git = ("git", "-c", "user.name=n", "-c", "user.email=e@x", "-c", "init.defaultBranch=main")
     for command in (("init", "-q"), ("commit", "-q", "--allow-empty", "-m", "first")):
         subprocess.run([*git, *command], check=True)
