@@ -3,7 +3,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.ready
 
-.PHONY: setup demo test test-slow test-lab lint format bench cases schema clean help
+.PHONY: setup demo test test-slow test-lab lint format bench bench-compare cases schema clean help
 
 help:  ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -39,6 +39,9 @@ format: setup  ## format and fix what can be fixed
 
 bench: setup  ## every benchmark, ratios in one interleaved run
 	@$(BIN)/python -m benchmarks.run
+
+bench-compare: setup  ## 400 comparisons of equal models, 100 with a planted 3 %; 90 minutes, goes on where it stopped
+	@$(BIN)/python -m benchmarks.compare_truth
 
 cases: setup  ## fetch the public models and data that the tests use into ./cases
 	@$(BIN)/python -m tools.fetch_cases

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, Dict, List, Optional
 from .bench import governor
 from .cache import fetch
 from .child import Child
+from .cooldown import cool_down_as_asked
 from .events import Emit, Request, Result
 from .machine import describe, read_state
 from .sensors import read_text
@@ -21,7 +22,7 @@ def compare(request: Request, stdin: BinaryIO, emit: Emit) -> Result:
     """The ``compare`` command; the host keeps stdin open, and its end stops the run.
 
     request: ``root``; ``files`` (see ``cache.fetch``); ``configurations``: list of ``model`` (sha256), ``inputs``
-    (input name -> sha256), ``delegate`` and ``num_threads``; ``cpus`` (or None), ``governor`` (or None);
+    (input name -> sha256), ``delegate`` and ``num_threads``; ``cpus`` (or None), ``governor`` (or None), ``cooldown``;
     ``warmup_runs``, ``warmup_s``; ``block_s`` and ``block_runs``: how long a block is, at least; ``round_s``: how long
     the blocks of a round last together, about; ``max_passes``; ``min_rounds``, ``max_rounds`` and ``max_secs``: when
     the rounds end, which never depends on what they found.
@@ -42,6 +43,7 @@ def compare(request: Request, stdin: BinaryIO, emit: Emit) -> Result:
         for item in request["configurations"]
     ]
     groups = cpu_groups(request["cpus"], max(item["num_threads"] for item in options))
+    cool_down_as_asked(request["cooldown"], emit)
     before = read_state(slow=True)
     with governor(request["governor"]):
         start, longest, number = time.monotonic(), 0.0, 0

@@ -64,9 +64,9 @@ def compare(
 ) -> ComparisonReport:
     """Compare the others with the first of ``models``: artifacts, their folders, or .tflite files, also twice the same.
 
-    Of ``options``, the first of ``num_threads``, ``warmup_runs``, ``delegate``, ``cpus`` and ``governor`` count. The
-    rounds end by ``max_secs`` alone, at least ``MIN_ROUNDS`` of them: nobody looks at the result before. ``margin`` is
-    the relative change that is none.
+    Of ``options``, the first of ``num_threads``, ``warmup_runs``, ``delegate``, ``cpus``, ``governor`` and
+    ``cooldown_c`` count. The rounds end by ``max_secs`` alone, at least ``MIN_ROUNDS`` of them: nobody looks at the
+    result before. ``margin`` is the relative change that is none.
 
     Raises:
         ModelError, ArtifactError, IntegrityError: a model is none, or was changed after the build; less than two.
@@ -123,7 +123,7 @@ def measure_rounds(
         "max_rounds": MAX_ROUNDS,
         "max_secs": max_secs,
     }
-    kept = ("root", "files", "configurations", "warmup_runs", "cpus", "governor")
+    kept = ("root", "files", "configurations", "warmup_runs", "cpus", "governor", "cooldown")
     events = call(
         agent,
         "compare",
@@ -160,7 +160,7 @@ def summarize_rounds(
         device=device,
         machine=measured.machine,
         runtime=measured.rounds[0].processes[0].runtime,
-        options=options,
+        options=_as_run(options, rounds),
         margin=margin,
         rounds=len(rounds),
         models=tuple(_model(item, place, rounds) for place, item in enumerate(asked)),
@@ -172,6 +172,11 @@ def summarize_rounds(
         before=measured.before,
         after=measured.after,
     )
+
+
+def _as_run(options: BenchOptions, rounds: Sequence[Round]) -> BenchOptions:
+    runs = min(process.num_runs for item in rounds for process in item.processes)
+    return replace(options, num_threads=options.num_threads[:1], num_runs=runs, min_secs=0.0, processes=len(rounds))
 
 
 def compare_rounds(

@@ -52,9 +52,11 @@ class ComparisonReport(Document, frozen=True, kw_only=True):
     machine: MachineFacts
     runtime: RuntimeFacts
     options: BenchOptions
+    """As it ran: one thread count, a process a round, and the runs that every process timed at least."""
     margin: float
     """Relative: 0.01 is 1 %."""
     rounds: int
+    """That count; a round is one fresh process of each model."""
     models: tuple[ComparedModel, ...]
     """The baseline first."""
     comparisons: tuple[Comparison, ...]

@@ -11,7 +11,7 @@ from edgekit.errors import DeviceFaultError
 
 Block = Annotated[int, msgspec.Meta(ge=1, le=2**62)]
 MAX_EVENTS = 100_000
-SILENT = ("need", "started", "alive")
+SILENT = ("need", "cooling", "started", "alive")
 """Events that only say where the run is."""
 
 
