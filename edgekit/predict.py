@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from edgekit.agent.runtime import Model, ModelRefused
-from edgekit.artifact import read_artifact
+from edgekit.artifact import Artifact, read_artifact
 from edgekit.audit import read
 from edgekit.errors import DataError, ModelError
 from edgekit_converters.errors import ConverterError
@@ -64,6 +64,13 @@ def predict(path: Path, sample: Path) -> Prediction:
         classes=found.classes,
         detections=found.detections,
     )
+
+
+def input_names(model: Artifact | Path) -> list[str]:
+    """Names of the inputs of an artifact or a bare .tflite, which must run here; raises ModelError."""
+    if isinstance(model, Artifact):
+        return [entry.name for entry in model.manifest.inputs]
+    return [tensor.name for tensor in _open(model).inputs]
 
 
 def read_sample(path: Path, names: list[str]) -> "dict[str, Array]":

@@ -1,6 +1,6 @@
 """Several interpreters at once: how many inferences a second they make together, and with how many threads each."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Annotated, Any
 
@@ -9,23 +9,20 @@ import msgspec
 from edgekit.bench.findings import find
 from edgekit.bench.latency import Latency, summarize_latency
 from edgekit.bench.plan import BenchOptions, Configuration, Subject, configurations, payload, request
-from edgekit.bench.samples import Measurement, ProcessSamples, collect
+from edgekit.bench.samples import Measurement, ProcessSamples
 from edgekit.bench.statistics import interval, median
 from edgekit.bench.thread_choice import SCREENING, Combination, choose, hopeless, thread_grid
+from edgekit.bench.turns import OnProgress, take_turns
 from edgekit.documents import Document
 from edgekit.entries import FindingEntry
 from edgekit.transport import Connection
 from edgekit.transport.agent import call, prepare_agent, result
-from edgekit.transport.files import answer_need
 
-SILENCE_S = 60.0
 SERIAL = 0.75
 """Share of the time inside ``invoke``, of what streams beside each other would have, below which they take turns."""
 OF_LATENCY = {"noise", "few-runs", "one-process"}
 """Findings about the median of processes, which the interval of the throughput says itself."""
 
-OnProgress = Callable[[int, int], None]
-"""``on_progress(done, total)`` counts processes."""
 Rate = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
 
 
@@ -156,33 +153,13 @@ def _measure(
     grid: Sequence[Combination],
     on_progress: OnProgress,
 ) -> Measurement:
-    device = connection.device
     threads = msgspec.structs.replace(options, num_threads=tuple(item.num_threads for item in grid))
-    asked: Sequence[Configuration] = configurations(subject, threads, device)
+    asked: Sequence[Configuration] = configurations(subject, threads, connection.device)
     agent = prepare_agent(connection)
-    files = payload(asked)
     message = request(asked, options, root=agent.root)
     for entry, item in zip(message["configurations"], grid, strict=True):
         entry["streams"] = item.streams
-    events = call(
-        agent, "streams", message, answer=lambda event: answer_need(event, files, device.name), timeout_s=SILENCE_S
-    )
-    return collect(
-        _counted(events, on_progress, options.processes * len(grid)),
-        device=device.name,
-        processes=options.processes,
-        num_threads=threads.num_threads,
-        of_process=StreamsSamples,
-    )
-
-
-def _counted(events: Iterator[dict[str, Any]], on_progress: OnProgress, total: int) -> Iterator[dict[str, Any]]:
-    done = 0
-    for event in events:
-        if event["event"] == "process":
-            done += 1
-            on_progress(done, total)
-        yield event
+    return take_turns(agent, "streams", message, payload(asked), StreamsSamples, on_progress)
 
 
 def _cores(connection: Connection, options: BenchOptions) -> int:

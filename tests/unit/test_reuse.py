@@ -89,7 +89,7 @@ def test_how_detections_are_read_is_a_setting(folder: Path) -> None:
     before = settings_of(planned(folder))
     (folder / "edgekit.toml").write_text('[detection]\nformat = "xywh"\n')
     after = settings_of(planned(folder))
-    assert {name for name in after if after[name] != before.get(name)} == {"detection"}
+    assert {name for name in after if after[name] != before.get(name)} == {"detection", "postprocessing"}
 
 
 def test_the_images_of_coco_instances_are_part_of_the_data(tmp_path: Path) -> None:
