@@ -206,10 +206,11 @@ def _judge(report: EnergyReport, levels: "Levels", pairs: Sequence["Contrast"]) 
     elif not pairs:
         every = f"every {levels.update_s:.2g} s" + (f", {levels.lag_s:.2g} s late" if levels.lag_s else "")
         shortest = min(level.block.secs for level in levels.levels)
+        coarse = f", or its steps of {levels.step_w:.2g} W hide them" if levels.step_w and not levels.lag_s else ""
         yield finding(
             "warning",
             "gauge-slow",
-            f"{name} changes {every}: too slow for blocks of {shortest:.1f} s.",
+            f"{name} changes {every}: too slow for blocks of {shortest:.1f} s{coarse}.",
             longer or "Use a faster gauge (--gauge), or an external meter.",
         )
     elif report.interval_mj is None:

@@ -29,6 +29,8 @@ class Lag:
     """How far readings are behind what they tell, on average: a sample-and-hold, an average, a low-pass filter."""
 
     mean_s: float
+    lower_s: float
+    """Two standard errors below."""
     upper_s: float
     """Two standard errors above."""
 
@@ -49,12 +51,16 @@ def counted_power(counter: Counter, start_s: float, end_s: float) -> float | Non
 
     None where it moved less than ``MIN_MOVES`` times. Steps of unknown energy (a reset) are left out with their time.
     """
+    amounts, secs = moves(counter, start_s, end_s)
+    return float(amounts.sum() / secs.sum()) if len(amounts) >= MIN_MOVES - 1 else None
+
+
+def moves(counter: Counter, start_s: float, end_s: float) -> tuple[Array, Array]:
+    """Amounts and seconds from one move to the next within a stretch of time, those that are known."""
     inside = np.flatnonzero((counter.earliest_s >= start_s) & (counter.latest_s <= end_s))
-    if len(inside) < MIN_MOVES:
-        return None
-    energy, secs = counter.energy_j[inside[1:]], np.diff(counter.times_s[inside])
-    known = ~np.isnan(energy)
-    return float(energy[known].sum() / secs[known].sum()) if known.any() else None
+    amounts, secs = counter.amounts[inside[1:]], np.diff(counter.times_s[inside])
+    known = ~np.isnan(amounts)
+    return amounts[known], secs[known]
 
 
 def estimate_lag(power: Power, found: Sequence[Block]) -> Lag | None:
@@ -83,18 +89,23 @@ def estimate_lag(power: Power, found: Sequence[Block]) -> Lag | None:
     mean_s = sum(areas) / total
     spread = sum((area - mean_s * jump) ** 2 for area, jump in zip(areas, jumps, strict=True))
     error = sqrt(spread * len(jumps) / (len(jumps) - 1)) / total
-    return Lag(mean_s=min(max(0.0, mean_s), secs), upper_s=min(max(0.0, mean_s + 2 * error), secs))
+    low, middle, high = (min(max(0.0, mean_s + shift * error), secs) for shift in (-2, 0, 2))
+    return Lag(mean_s=middle, lower_s=low, upper_s=high)
 
 
 def settle_time(lag: Lag | None, update_s: float | None, secs: float) -> float | None:
-    """What to leave out at the start of each block of at least ``secs``; None where the gauge is too slow for them."""
-    if update_s is not None and update_s > MOST_SETTLE * secs:
+    """What to leave out at the start of each block of at least ``secs``; None where the gauge is too slow for them.
+
+    A gauge of coarse steps changes seldom and is not slow for that: its answers to idle and load come in time.
+    """
+    prompt = lag is not None and settled_after(lag.upper_s, None) <= MOST_SETTLE * secs
+    if update_s is not None and update_s > MOST_SETTLE * secs and not prompt:
         return None
     if lag is None:
         return USUAL_SETTLE * secs
-    known = settled_after(lag.mean_s, update_s)
-    if known > MOST_SETTLE * secs:
+    if settled_after(lag.lower_s, update_s) > MOST_SETTLE * secs:
         return None
+    known = min(settled_after(lag.mean_s, update_s), MOST_SETTLE * secs)
     return min(settled_after(lag.upper_s, update_s), max(known, USUAL_SETTLE * secs))
 
 

@@ -1,4 +1,4 @@
-"""The readings of a gauge -> power over time, or energy by the moments a counter moved. Pure.
+"""The readings of a gauge -> power over time, or amounts by the moments at which a counter moved. Pure.
 
 Arrays are float64 of shape (N,); seconds count from the start of the first segment.
 """
@@ -37,7 +37,7 @@ class Power:
 
 @dataclass(frozen=True, kw_only=True)
 class Counter:
-    """Energy by the moments at which a counter moved."""
+    """What was drawn, by the moments at which a counter moved."""
 
     times_s: Array
     """When it moved, or was first seen to have."""
@@ -45,10 +45,10 @@ class Counter:
     """When it was last read before: it moved since."""
     latest_s: Array
     """When it was read first after it."""
-    energy_j: Array
-    """Shape (N,): drawn from one moment to the next; the first is 0."""
+    amounts: Array
+    """Drawn since it moved before: J, or per cents of a battery; NaN where it fell."""
     resets: int
-    """How often it started again, which no gauge announced; the energy of these steps is unknown (NaN)."""
+    """How often it fell, which no gauge announced."""
     update_s: float | None
 
 
@@ -84,24 +84,29 @@ def read_counter(trace: Trace, method: Method, zero_ns: int) -> Counter:
     wraps_at = trace.gauge.channels[CHANNELS[method][0]].wraps_at
     if wraps_at is not None:
         steps = np.where(steps < -wraps_at / 2, steps + wraps_at, steps)
+    volts = found[1] if method == "charge" else np.ones(len(times))
+    return _counter(times, steps, (volts[1:] + volts[:-1]) / 2)
+
+
+def read_percent(trace: Trace, zero_ns: int) -> Counter:
+    """When a battery's per cent moved; ``amounts`` are the per cents used up."""
+    times, found = columns(trace, ("capacity_percent",), zero_ns)
+    return _counter(times, -np.diff(found[0]), np.ones(max(0, len(times) - 1)))
+
+
+def _counter(times: Array, steps: Array, factors: Array) -> Counter:
     moved = np.flatnonzero(steps != 0)
-    faster = len(moved) >= EVERY * len(steps)
     earliest, latest = times[moved], times[moved + 1]
-    # a counter that is slower than its readings moved somewhere between two of them
-    instants = latest if faster else (earliest + latest) / 2
-    energy = steps[moved]
-    energy = np.where(energy < 0, np.nan, energy)
-    resets = int(np.isnan(energy).sum())
-    if method == "charge":
-        volts = found[1]
-        energy = energy * (volts[moved] + volts[moved + 1]) / 2
+    faster = len(moved) >= EVERY * len(steps)
+    amounts = np.where(steps < 0, np.nan, steps * factors)[moved]
     return Counter(
-        times_s=instants,
+        # a counter that is slower than its readings moved somewhere between two of them
+        times_s=latest if faster else (earliest + latest) / 2,
         earliest_s=latest if faster else earliest,
         latest_s=latest,
-        energy_j=np.concatenate([[0.0], energy[1:]]) if len(energy) else energy,
-        resets=resets,
-        update_s=_update_interval(times, found[0]),
+        amounts=amounts,
+        resets=int(np.isnan(amounts).sum()),
+        update_s=_interval(latest, times),
     )
 
 
@@ -118,7 +123,10 @@ def _step(trace: Trace, name: ChannelName, values: Array) -> float:
 
 
 def _update_interval(times: Array, values: Array) -> float | None:
-    changed = times[1:][np.diff(values) != 0]
+    return _interval(times[1:][np.diff(values) != 0], times)
+
+
+def _interval(changed: Array, times: Array) -> float | None:
     if len(changed) == 0:
         return None
     gaps = np.diff(changed)
