@@ -8,6 +8,7 @@ EdgekitError                  1   error: message, cause, what to do
 ├── DataError                 1   calibration, evaluation or prediction data
 ├── ArtifactError             1   a folder that is no artifact, or an artifact used for the wrong thing
 ├── PlotError                 1   a plot that cannot be drawn or written
+├── MeterError                1   an external power meter, its library, or how it is named
 ├── RunError                  1   a kept run that cannot be found, read or compared with
 ├── DeviceFaultError          1   the device answered and could not do it: no runtime, disk full, read-only
 ├── GateError                 3   accuracy, audit, coverage, numerics, latency
@@ -79,6 +80,10 @@ class PlotError(EdgekitError):
 
 class RunError(EdgekitError):
     """A kept run cannot be found or read, or nothing can be compared with it."""
+
+
+class MeterError(EdgekitError):
+    """An external power meter that is not there or does not do what it should."""
 
 
 class DeviceFaultError(EdgekitError):

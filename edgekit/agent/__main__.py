@@ -17,6 +17,7 @@ COMMANDS = {
     "compare": "compare",
     "compare-process": "blocks",
     "record": "record",
+    "clock": "clock",
     "record-process": "schedule",
     "stages": "stages",
     "stages-process": "stages",
