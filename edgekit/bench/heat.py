@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from edgekit.bench.findings import (
-    FREQUENCY_TOLERANCE,
     Severity,
     clock_findings,
     load_findings,
@@ -22,7 +21,7 @@ from edgekit.bench.throttling import Cause, find_causes
 from edgekit.entries import FindingEntry
 
 if TYPE_CHECKING:
-    from edgekit.bench.sustained import Phase, SustainedReport
+    from edgekit.bench.sustained import SustainedReport
 
 MISSING = 0.05
 """Share of the looks in which a sensor may give no answer; some are busy now and then (EAGAIN)."""
@@ -36,7 +35,7 @@ def find_heat(
     yield from _vanished(states, report.zone)
     causes = find_causes(recording.before, states, recording.after)
     yield from _throttled(report, causes)
-    yield from _changes(report, causes)
+    yield from _changes(report)
     yield from _late(report)
     yield from _load(recording, states)
     yield from machine_findings(recording.machine, recording.before, recording.after)
@@ -95,20 +94,13 @@ def _figures(report: "SustainedReport") -> str:
     return f"From the first minute to the plateau: {', '.join(facts)}."
 
 
-def _changes(report: "SustainedReport", causes: Sequence[Cause]) -> Iterator[FindingEntry]:
+def _changes(report: "SustainedReport") -> Iterator[FindingEntry]:
     if not report.settled:
         yield from _finding(
             "warning",
             "not-settled",
             f"After {report.secs:.0f} s the latency still changes: the last third stands for a plateau.",
             f"Run it longer, such as --sustained {max(1, round(2 * report.secs / 60))}m.",
-        )
-    if _fell(report.first_minute, report.plateau) and not causes:
-        yield from _finding(
-            "warning",
-            "clock-fell",
-            f"The clock fell, and the device does not say why. {_figures(report)}",
-            "Set it with --governor performance; if it falls all the same, cool the board.",
         )
     if report.first_minute.end_s < 0.9 * 60:
         yield from _finding(
@@ -117,10 +109,6 @@ def _changes(report: "SustainedReport", causes: Sequence[Cause]) -> Iterator[Fin
             f"In a run of {report.secs:.0f} s the first {report.first_minute.end_s:.0f} s stand for the first minute.",
             "Heat takes minutes: use --sustained 10m.",
         )
-
-
-def _fell(first: "Phase", plateau: "Phase") -> bool:
-    return bool(first.mhz and plateau.mhz and first.mhz[1] > FREQUENCY_TOLERANCE * plateau.mhz[1])
 
 
 def _late(report: "SustainedReport") -> Iterator[FindingEntry]:
@@ -136,9 +124,9 @@ def _late(report: "SustainedReport") -> Iterator[FindingEntry]:
 
 def _load(recording: Recording, states: Sequence[MachineState]) -> Iterator[FindingEntry]:
     """What others did: the model's own process is not the one whose share the states tell."""
-    if not states or states[-1].cpu_time_s is None:
+    last = states[-1] if states else None
+    if last is None or last.cpu_time_s is None:
         return
-    last = states[-1]
     wall = (last.monotonic_ns - states[0].monotonic_ns) / 1e9
     under_load = sum(window.end_ns - window.start_ns for window in recording.windows) / 1e9
     model = wall * sum(window.cpu_s for window in recording.windows) / max(1e-9, under_load)

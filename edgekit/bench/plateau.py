@@ -53,7 +53,7 @@ def find_plateau(levels: Sequence[float]) -> tuple[int, bool]:
     and P. W. Glynn, On the marginal standard error rule, ACM TOMACS 27(1), 2016). What comes before it and stays
     within the range of the plateau, give or take ``TOLERANCE``, belongs to it too. An oscillation that goes on to the
     end is a plateau. There is none where the cut comes later than ``LATEST``, where the last twelfth lies outside the
-    range of the rest, or where a line through the plateau surely rises or falls by more than ``TOLERANCE``.
+    range of all but the last sixth, or where a line through the plateau surely changes by more than ``TOLERANCE``.
     """
     smooth = _smooth(levels)
     latest = int(len(levels) * LATEST)
@@ -63,9 +63,9 @@ def find_plateau(levels: Sequence[float]) -> tuple[int, bool]:
         if not low <= _mean(levels[latest:start]) <= high:
             return latest, False
         start = latest
-    end = len(levels) - max(1, len(levels) // 12)
-    low, high = _range(smooth[start:end], TOLERANCE)
-    if not low <= median(levels[end:]) <= high or _drifts(levels[start:]):
+    end = max(1, len(levels) // 12)
+    low, high = _range(smooth[start : -2 * end], TOLERANCE)
+    if not low <= median(levels[-end:]) <= high or _drifts(levels[start:]):
         return latest, False
     low, high = _range(smooth[start:], TOLERANCE)
     outside = [place for place, value in enumerate(smooth) if not low <= value <= high]

@@ -82,12 +82,15 @@ def sustained_schedule(secs: float, rate_per_s: float | None = None) -> tuple[Se
 
 
 def summarize_sustained(recording: Recording) -> tuple[SustainedReport, tuple[FindingEntry, ...]]:
-    """The report of a ``sustained_schedule`` that was run in one process, and what it is worth.
+    """The report of the load of a schedule that was run in one process, and what it is worth.
+
+    recording: of ``sustained_schedule``; there may be idle time before and after the load.
 
     Raises MeasurementInvalidError (exit code 6) where there are too few windows to see any change.
     """
     windows = recording.windows
-    begin, end = recording.stretches[0].start_ns, recording.stretches[-1].end_ns
+    loads = [stretch for stretch in recording.stretches if recording.kind(stretch) == "load"]
+    begin, end = loads[0].start_ns, loads[-1].end_ns
     secs = (end - begin) / 1e9
     first_s = MINUTE_S if secs >= SHORT_S else secs / 5
     count = sum(window.start_ns < begin + first_s * 1e9 for window in windows)
@@ -100,8 +103,8 @@ def summarize_sustained(recording: Recording) -> tuple[SustainedReport, tuple[Fi
     first, plateau = (_summarize(part, level, states, zone, begin) for part, level in zip(parts, levels, strict=True))
     report = SustainedReport(
         secs=secs,
-        rate_per_s=recording.schedule[0].rate_per_s,
-        inferences=sum(stretch.inferences for stretch in recording.stretches),
+        rate_per_s=recording.schedule[loads[0].segment].rate_per_s,
+        inferences=sum(stretch.inferences for stretch in loads),
         first_minute=first,
         plateau=plateau,
         settled=settled,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from edgekit.bench.latency import Result
 from edgekit.bench.report import BenchmarkReport
 from edgekit.bench.samples import MachineState
+from edgekit.bench.throttling import explain
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -84,6 +85,6 @@ def _state(state: MachineState) -> str:
         "clock " + (" ".join(f"{khz / 1000:.0f}" for khz in clocks) + " MHz" if clocks else "unknown"),
         "governor " + (" ".join(governors) or "unknown"),
         "temperature " + ("unknown" if heat is None else f"{heat:.1f} C"),
-        "throttling " + ("unknown" if firmware is None else ", ".join(firmware.now) or "none"),
+        "throttling " + ("unknown" if firmware is None else "; ".join(map(str, explain(firmware.now))) or "none"),
     ]
     return ", ".join(facts)
