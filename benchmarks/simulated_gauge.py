@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +53,7 @@ class SimulatedGauge:
     """How power becomes readings."""
 
     kind: str
-    """``power``, ``energy``, ``charge`` (with a voltage) or ``current`` (with a voltage)."""
+    """``power``, ``energy``, ``charge`` (with a voltage), ``current`` (with a voltage), or ``none`` of them."""
     step: float | None = None
     """Values are rounded to multiples of it (W, J, C or A); None: not at all."""
     told: bool = True
@@ -136,9 +137,13 @@ def _stretches(
     for process in range(processes):
         bias = 1 + device.process_spread * random.standard_normal()
         for place, segment in enumerate(schedule):
-            found.append((place, now, now + segment.secs, process))
+            # the last inference of a load runs to its end
+            secs = (
+                ceil(segment.secs * device.rate_per_s) / device.rate_per_s if segment.kind == "load" else segment.secs
+            )
+            found.append((place, now, now + secs, process))
             biases.append(bias if segment.kind == "load" else 0.0)
-            now += segment.secs + 0.0005
+            now += secs + 0.0005
         now += random.uniform(0.3, 0.8)
     return found, biases
 
@@ -167,12 +172,14 @@ def _trace(gauge: SimulatedGauge, times: Array, power: Array, random: np.random.
     count = int((times[-1] - 0.3) / interval)
     polls = np.arange(count) * interval + random.uniform(0, gauge.jitter_s or 1e-9, count)
     polls = polls[polls < times[-1]]
-    seen = _updates(gauge, times, polls, random)
+    seen = _updates(gauge, polls, random)
     shown = _filtered(gauge, power, grid_s)
     places = np.clip(np.searchsorted(times, seen, side="right") - 1, 0, len(times) - 1)
     updates, inverse = np.unique(seen, return_inverse=True)
     noise = gauge.noise * random.standard_normal(len(updates)) + gauge.offset
-    noise += gauge.wander * np.cumsum(random.standard_normal(len(updates)) * np.sqrt(np.diff(updates, prepend=0)))
+    noise += gauge.wander * np.cumsum(
+        random.standard_normal(len(updates)) * np.sqrt(np.diff(updates, prepend=updates[0]))
+    )
     energy = np.cumsum(power) * grid_s
     values: dict[ChannelName, Array] = {}
     match gauge.kind:
@@ -203,7 +210,7 @@ def _trace(gauge: SimulatedGauge, times: Array, power: Array, random: np.random.
     )
 
 
-def _updates(gauge: SimulatedGauge, times: Array, polls: Array, random: np.random.Generator) -> Array:
+def _updates(gauge: SimulatedGauge, polls: Array, random: np.random.Generator) -> Array:
     """Of what moment each poll tells."""
     if not gauge.update_s:
         return polls
@@ -240,7 +247,7 @@ def _wrapped(values: Array, at: float | None) -> Array:
 
 
 def _describe(gauge: SimulatedGauge, names: tuple[ChannelName, ...], interval: float) -> Gauge:
-    measured = {"power": "power_w", "current": "current_a", "energy": "energy_j", "charge": "charge_c"}[gauge.kind]
+    measured = {"power": "power_w", "current": "current_a", "energy": "energy_j", "charge": "charge_c"}.get(gauge.kind)
     channels = {name: Channel(resolution=None, wraps_at=None) for name in names}
     for name in names:
         if name == measured:
@@ -272,7 +279,7 @@ def _recording(
                 segment=place,
                 start_ns=_ns(start),
                 end_ns=_ns(end),
-                inferences=int(rate * (end - start)),
+                inferences=round(rate * (end - start)),
             )
         )
         if rate:
@@ -305,9 +312,11 @@ def _recording(
 def _windows(place: int, process: int, start: float, end: float, rate: float) -> list[Window]:
     found = []
     duration = int(NS / rate)
-    edges = [*np.arange(start, end, WINDOW_S).tolist(), end]
-    for first, last in zip(edges, edges[1:], strict=False):
-        count = round((last - first) * rate)
+    each = max(1, round(WINDOW_S * rate))
+    total = round((end - start) * rate)
+    for done in range(0, total, each):
+        count = min(each, total - done)
+        first = start + done / rate
         if count:
             times = {f"{name}_ns": duration for name in ("min", "p50", "p90", "p99", "max", "mean")}
             found.append(
@@ -317,7 +326,7 @@ def _windows(place: int, process: int, start: float, end: float, rate: float) ->
                     start_ns=_ns(first),
                     end_ns=_ns(first + count / rate),
                     count=count,
-                    cpu_s=last - first,
+                    cpu_s=count / rate,
                     late=0,
                     **times,
                 )

@@ -90,7 +90,7 @@ def summarize_battery(
     report = _report(recording, trace, found, drains, rate_per_s)
     return report, (
         *check_trace(trace, drains.channels, recording, found),
-        *check_recording(recording),
+        *check_recording(recording, throttled="warning"),
         *_power_findings(trace, drains),
         *_judge(recording, report),
     )
@@ -170,7 +170,7 @@ def _judge(recording: Recording, report: BatteryReport) -> Iterator[FindingEntry
 
     name, measured = report.gauge.name, report.measured_rate_per_s or 0.0
     if report.drain_percent_per_h is None:
-        longer = f"Use --battery-secs {report.needed_secs:.0f} or more." if report.needed_secs else ""
+        longer = f"Use --battery-secs {report.needed_secs:.0f}s or more." if report.needed_secs else ""
         yield finding(
             "warning",
             "below-resolution",

@@ -83,7 +83,7 @@ def drain_by_steps(counter: Counter, found: Sequence[Block], kind: str) -> Drain
             strict=True,
         )
         observed += [float(one.sum() / other.sum()) for one, other in groups]
-        total, secs, span = total + amounts.sum(), secs + durations.sum(), span + block.secs
+        total, secs, span = total + float(amounts.sum()), secs + float(durations.sum()), span + block.secs
         largest = max(largest, float(amounts.max()))
         late = max(late, float(np.max(counter.latest_s - counter.earliest_s)))
     if not observed:
@@ -164,4 +164,4 @@ def _needed(trace: Trace, zero_ns: int, found: Sequence[Block]) -> float | None:
         for block in found
         if block.kind == "load"
     )
-    return sum(block.secs for block in found) * (MIN_STEPS + 2) / (seen + 1)
+    return float(sum(block.secs for block in found) * (MIN_STEPS + 2) / (seen + 1))

@@ -195,7 +195,7 @@ def _judge(report: EnergyReport, levels: "Levels", pairs: Sequence["Contrast"]) 
     from edgekit.bench.gauge_findings import finding
 
     name = report.gauge.name
-    longer = f"Use --energy-secs {report.needed_secs:.0f}." if report.needed_secs else ""
+    longer = f"Use --energy-secs {report.needed_secs:.0f}s." if report.needed_secs else ""
     if levels.update_s is None:
         yield finding(
             "warning",

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from math import isfinite
 
+from msgspec.structs import replace
+
 from edgekit.bench.blocks import NS_PER_S, Block, origin_ns
 from edgekit.bench.choice import CHANNELS, Method
 from edgekit.bench.findings import Severity, clock_findings, throttle_findings
@@ -25,10 +27,14 @@ def finding(severity: Severity, name: str, message: str, fix: str) -> FindingEnt
     return FindingEntry(name=name, severity=severity, message=message, fix=fix)
 
 
-def check_recording(recording: Recording) -> Iterator[FindingEntry]:
-    """What the machine's states say about any analysis of its gauges."""
+def check_recording(recording: Recording, *, throttled: Severity = "error") -> Iterator[FindingEntry]:
+    """What the machine's states say about any analysis of its gauges.
+
+    throttled: what throttling is. The energy of an inference is another one then; a battery's drain is what it is.
+    """
     yield from clock_findings([recording.states])
-    yield from throttle_findings(recording.before, recording.states, recording.after)
+    for entry in throttle_findings(recording.before, recording.states, recording.after):
+        yield replace(entry, severity=throttled) if entry.severity == "error" else entry
     if recording.machine.emulated is not None:
         yield finding(
             "warning",
