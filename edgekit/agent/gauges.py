@@ -73,6 +73,12 @@ def find_gauges(root: str = "/") -> Found:
     return Found([gauge for item in found for gauge in item.gauges], [note for item in found for note in item.blocked])
 
 
+def survey(root: str = "/") -> Dict[str, Any]:
+    """``gauges``, each with what it says now as ``reading`` (None: nothing), and what is ``blocked``; for ``info``."""
+    gauges, blocked = find_gauges(root)
+    return {"gauges": [dict(describe_gauge(gauge), reading=gauge.read()) for gauge in gauges], "blocked": blocked}
+
+
 def note(name: str, message: str, fix: str) -> Note:
     """A finding on a gauge, or on one that cannot be read."""
     return {"name": name, "message": message, "fix": fix}

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, Dict, Optional
 
 from . import runtime
 from .events import Emit, Request, Result
+from .gauges import survey
 from .sensors import entries, read_text
 from .sensors.cpufreq import read_policies
 from .sensors.thermal import read_cpu_cooling, read_temperatures
@@ -31,7 +32,8 @@ def info(request: Request, _stdin: BinaryIO, _emit: Emit) -> Result:
         found: Optional[Dict[str, str]] = {"name": name, "version": version}
     except runtime.RuntimeMissing:
         found = None
-    return dict(describe(), runtime=found, disk=read_disk(str(request.get("root", "/"))), state=read_state(slow=True))
+    disk, state = read_disk(str(request.get("root", "/"))), read_state(slow=True)
+    return dict(describe(), runtime=found, disk=disk, state=state, **survey())
 
 
 def describe(root: str = "/") -> Dict[str, Any]:

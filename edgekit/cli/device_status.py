@@ -39,10 +39,10 @@ def print_status(devices: "list[Device]", answers: "list[dict[str, Any] | Except
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table("device", "board", "runtime", "free", "models", box=None, pad_edge=False)
+    table = Table("device", "board", "runtime", "free", "models", "gauges", box=None, pad_edge=False)
     for device, answer in zip(devices, answers, strict=True):
         if isinstance(answer, Exception):
-            table.add_row(device.name, "[red]cannot be asked[/]", "", "", "")
+            table.add_row(device.name, "[red]cannot be asked[/]", "", "", "", "")
             continue
         info, status = answer["info"], answer["status"]
         runtime = info["runtime"]
@@ -52,6 +52,7 @@ def print_status(devices: "list[Device]", answers: "list[dict[str, Any] | Except
             f"{runtime['name']} {runtime['version']}" if runtime else "none: edgekit device setup",
             _size(status["free_bytes"]),
             "\n".join(_model(model) for model in status["models"]) or "-",
+            "\n".join(escape(_gauge(gauge)) for gauge in info["gauges"]) or "-",
         )
     output().print(table)
     for device, answer in zip(devices, answers, strict=True):
@@ -59,6 +60,20 @@ def print_status(devices: "list[Device]", answers: "list[dict[str, Any] | Except
             error = _error(answer)
             message = error["message"].removeprefix(f"{device.name}: ")
             console().print(f"[red]{escape(device.name)}[/]: {escape(message)}\n  next: {escape(error['hint'])}")
+            continue
+        for note in answer["info"]["blocked"]:
+            console().print(f"{escape(device.name)}: {escape(note['message'])}\n  fix: {escape(note['fix'])}")
+
+
+UNITS = {"power_w": "W", "energy_j": "J", "current_a": "A", "capacity_percent": "%"}
+"""The channels of which the first that a gauge has is shown, and their units."""
+
+
+def _gauge(gauge: dict[str, Any]) -> str:
+    """Its name and the most telling of its values."""
+    reading = gauge["reading"] or {}
+    told = next((f"{reading[name]:.4g} {unit}" for name, unit in UNITS.items() if name in reading), "silent")
+    return f"{gauge['name']} {told}"
 
 
 def _size(free_bytes: int) -> str:

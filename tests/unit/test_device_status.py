@@ -15,7 +15,14 @@ pytestmark = pytest.mark.unit
 
 
 def answer(free_bytes: int) -> dict[str, Any]:
-    info = {"board": "Raspberry Pi 4", "cpu": None, "architecture": "aarch64", "runtime": None}
+    info: dict[str, Any] = {
+        "board": "Raspberry Pi 4",
+        "cpu": None,
+        "architecture": "aarch64",
+        "runtime": None,
+        "gauges": [],
+        "blocked": [],
+    }
     return {"info": info, "status": {"free_bytes": free_bytes, "models": []}}
 
 
@@ -25,6 +32,21 @@ def test_little_space_is_not_shown_as_none(capsys: pytest.CaptureFixture[str]) -
     out = capsys.readouterr().out
     assert "26 MB" in out
     assert "67.1 GB" in out
+
+
+def test_gauges_and_those_that_cannot_be_read(capsys: pytest.CaptureFixture[str]) -> None:
+    told = answer(1)
+    told["info"]["gauges"] = [
+        {"name": "hwmon1/VDD_IN", "reading": {"voltage_v": 5.0, "power_w": 6.1234567}},
+        {"name": "power_supply/[red]BAT0", "reading": {"capacity_percent": 80.0, "on_battery": 1.0}},
+        {"name": "pmic", "reading": None},
+    ]
+    told["info"]["blocked"] = [{"name": "gauge-forbidden", "message": "rapl is there.", "fix": "Log in as root."}]
+    print_status([Device(name="garage", transport="ssh")], [told])
+    captured = capsys.readouterr()
+    for line in ("hwmon1/VDD_IN 6.123 W", "power_supply/[red]BAT0 80 %", "pmic silent"):
+        assert line in captured.out
+    assert captured.err.splitlines() == ["garage: rapl is there.", "  fix: Log in as root."]
 
 
 def test_an_error_names_its_device_once(capsys: pytest.CaptureFixture[str]) -> None:
