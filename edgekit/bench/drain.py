@@ -58,9 +58,10 @@ def drain_by_power(power: Power, lag: Lag | None, found: Sequence[Block], kind: 
     if half is None or len(known) < len(observed):
         return None
     value = mean(known)
-    half += rounding_bound(power, spans) + abs(value) * max(
-        unsettled_share(lag, power.update_s, settle, block) for block in own
-    )
+    others = [mean_power(power, block.start_s + settle, block.end_s) for block in found if block.kind != kind]
+    step = max((abs(value - other) for other in others if other is not None), default=0.0)
+    hidden = max(unsettled_share(lag, power.update_s, settle, block) for block in own)
+    half += rounding_bound(power, spans) + hidden * step
     return Drain(value=value, low=value - half, high=value + half)
 
 

@@ -4,6 +4,7 @@ docs/energy.md says what is measured and how; docs/decisions/0012-energy.md has 
 """
 
 from collections.abc import Iterator, Sequence
+from math import isfinite
 from statistics import mean
 from typing import TYPE_CHECKING
 
@@ -132,9 +133,9 @@ def _report(trace: Trace, levels: "Levels", pairs: Sequence["Contrast"], *, secs
     estimate = mean(observed) if known else 0.0
     random = student.half_width(observed) if known else None
     rounding = 2000 * levels.rounding_w / mean([pair.rate_per_s for pair in pairs]) if known else 0.0
-    systematic = rounding + levels.unsettled * abs(estimate)
-    half = None if random is None else random + systematic
-    resolved = known and (half is None or half < estimate)
+    systematic = rounding + levels.unsettled * abs(estimate) if isfinite(levels.unsettled) else None
+    half = None if random is None or systematic is None else random + systematic
+    resolved = known and (random is None or (half is not None and half < estimate))
     loads = [level for level in levels.levels if level.block.kind == "load"]
     return EnergyReport(
         gauge=trace.gauge,
@@ -183,7 +184,7 @@ def _needed(levels: "Levels", estimate: float, random: float | None, rounding: f
         return needed_schedule(levels.needed_block_s)
     if random is None:
         return None
-    half = random + rounding + levels.unsettled * abs(estimate)
+    half = random + rounding + (levels.unsettled * abs(estimate) if isfinite(levels.unsettled) else 0.0)
     largest = estimate if half < estimate else estimate + half
     left = RESOLVED * largest - rounding
     if half <= RESOLVED * largest or left <= 0:
@@ -212,6 +213,13 @@ def _judge(report: EnergyReport, levels: "Levels", pairs: Sequence["Contrast"]) 
             "gauge-slow",
             f"{name} changes {every}: too slow for blocks of {shortest:.1f} s{coarse}.",
             longer or "Use a faster gauge (--gauge), or an external meter.",
+        )
+    elif report.interval_mj is None and report.blocks > 1:
+        yield finding(
+            "warning",
+            "below-resolution",
+            f"{name} cannot tell this load from idle, nor how far it is behind.",
+            f"{longer[:-1]} or more, or a finer gauge." if longer else "No length of a run helps; use a finer gauge.",
         )
     elif report.interval_mj is None:
         yield finding(

@@ -12,6 +12,8 @@ from edgekit.bench.series import Array, Counter, Power
 
 MIN_JUMPS = 2
 """Changes between idle and load, one up and one down."""
+ANSWERED = 0.75
+"""Share of them that the readings must follow in the right direction; of a gauge that shows chance, half do."""
 MIN_MOVES = 3
 """Of a counter within a block: its edges are uncertain, what lies between them is not."""
 SETTLED = 5.0
@@ -68,7 +70,7 @@ def estimate_lag(power: Power, found: Sequence[Block]) -> Lag | None:
 
     For any filter that is linear and shows a constant as it is, the area between the step and the answer to it is step
     times mean delay (the first moment of its impulse response). Ups and downs count with their sign over equally long
-    stretches, so that a linear drift cancels. None where there are no two such changes.
+    stretches, so that a linear drift cancels. None where there are no two such changes, or the readings do not follow.
     """
     pairs = [(one, two) for one, two in pairwise(found) if one.process == two.process]
     if not pairs:
@@ -84,7 +86,8 @@ def estimate_lag(power: Power, found: Sequence[Block]) -> Lag | None:
             areas.append(sign * (settled - mean) * secs)
             jumps.append(sign * (settled - before))
     total = sum(jumps)
-    if len(jumps) < MIN_JUMPS or total <= 0:
+    answered = sum(jump > 0 for jump in jumps)
+    if len(jumps) < MIN_JUMPS or total <= 0 or answered < ANSWERED * len(jumps):
         return None
     mean_s = sum(areas) / total
     spread = sum((area - mean_s * jump) ** 2 for area, jump in zip(areas, jumps, strict=True))
@@ -116,14 +119,14 @@ def settled_after(lag_s: float, update_s: float | None) -> float:
 
 
 def unsettled_share(lag: Lag | None, update_s: float | None, settle_s: float, block: Block) -> float:
-    """Largest share of a step that may still be missing in the mean of a block after ``settle_s``."""
+    """Largest share of a step that may be missing in the mean of a block after ``settle_s``; all of it at lag None."""
     if lag is None:
-        return 0.0
+        return 1.0
     held = min(update_s or 0.0, 2 * lag.upper_s)
     constant = lag.upper_s - held / 2
     if constant <= 0:
         return 0.0
-    return exp(-max(0.0, settle_s - held) / constant) * constant / (block.secs - settle_s)
+    return min(1.0, exp(-max(0.0, settle_s - held) / constant) * constant / (block.secs - settle_s))
 
 
 def rounding_bound(power: Power, spans: Sequence[tuple[float, float]]) -> float:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import inf
 
 from edgekit.bench.blocks import Block, neighbours, origin_ns, rate
 from edgekit.bench.choice import Method
@@ -56,7 +57,8 @@ class Levels:
     rounding_w: float
     """Largest error of any level that rounding may cause, the same in all blocks of a kind."""
     unsettled: float
-    """Largest share of the step from idle to load that lag may hide in their difference."""
+    """What lag may hide of the difference between load and idle, relative to what is seen of it; infinite where that
+    may be all of it."""
     needed_block_s: float | None
     """How long the shortest block must be for this gauge; None: as they were."""
     resets: int = 0
@@ -78,7 +80,7 @@ def measure_levels(recording: Recording, trace: Trace, method: Method, found: Se
             recording, method, found, powers, 0.0, power=power, lag_s=lag.mean_s if lag else None, needed=needed
         )
     powers = [mean_power(power, block.start_s + settle, block.end_s) for block in found]
-    unsettled = sum(
+    hidden = sum(
         max(unsettled_share(lag, power.update_s, settle, block) for block in found if block.kind == kind)
         for kind in {block.kind for block in found}
     )
@@ -90,7 +92,7 @@ def measure_levels(recording: Recording, trace: Trace, method: Method, found: Se
         settle,
         power=power,
         lag_s=lag.mean_s if lag else None,
-        unsettled=unsettled,
+        unsettled=hidden / (1 - hidden) if hidden < 1 else inf,
     )
 
 
