@@ -170,10 +170,10 @@ def require_no_regression(gate: GateReport, *, details: dict[str, object] | None
 
 
 def describe(gate: GateReport) -> tuple[str, ...]:
-    """Each comparison in words: ``1 thread: +4.1 % (+3.2 % to +5.0 %)``."""
+    """Each comparison in words: ``1 thread: +4.1 % (88 % interval +3.2 % to +5.0 %)``."""
     return tuple(
         f"{threads} thread{'s' * (threads > 1)}: {100 * item.effect:+.1f} % "
-        f"({100 * item.interval[0]:+.1f} % to {100 * item.interval[1]:+.1f} %)"
+        f"({100 * item.level:.0f} % interval {100 * item.interval[0]:+.1f} % to {100 * item.interval[1]:+.1f} %)"
         for threads, item in zip(gate.num_threads, gate.comparisons, strict=True)
     )
 

@@ -118,13 +118,14 @@ def _age(passed: timedelta) -> str:
 def _bench_rows(report: "BenchmarkReport") -> list[tuple[str, ...]]:
     from rich.markup import escape
 
-    from edgekit.report.table import milliseconds
+    from edgekit.report.units import milliseconds
 
     energy = None if report.energy is None else report.energy.energy_per_inference_mj
     several = len(report.results) > 1
     return [
         (
-            escape(report.model) + (f", {result.num_threads} threads" if several else ""),
+            escape(report.model)
+            + (f", {result.num_threads} thread{'s' * (result.num_threads > 1)}" if several else ""),
             escape(report.device),
             milliseconds(result.latency_ms.median),
             " to ".join(map(milliseconds, result.latency_ms.median_interval)),

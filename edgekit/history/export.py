@@ -14,7 +14,7 @@ from edgekit.bench.latency import Result
 from edgekit.bench.report import BenchmarkReport
 from edgekit.errors import EdgekitError
 from edgekit.history.record import RunRecord
-from edgekit.report.table import mebibytes, milliseconds
+from edgekit.report.units import mebibytes, milliseconds
 
 COLUMNS = (
     "id", "created", "kind", "edgekit_version", "project_commit", "note", "valid",
@@ -113,6 +113,7 @@ def _effect(item: Comparison) -> dict[str, Any]:
         "effect": item.effect,
         "effect_low": low,
         "effect_high": high,
+        "level": item.level,
     }
 
 
@@ -150,7 +151,7 @@ def _bench_table(records: Sequence[RunRecord], max_regression: float) -> list[st
         changes = _changes(record, records[0], max_regression) if against else {}
         for place, result in enumerate(report.results):
             cells = _bench_cells(record, report, result, energy=place == 0)
-            rows.append([*cells, *([changes.get(result.num_threads, "")] if against else [])])
+            rows.append([*cells, *([changes.get(result.num_threads, "not in the baseline")] if against else [])])
     return _table([*heads, *(["change"] if against else [])], rows, left=3)
 
 
@@ -214,4 +215,4 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, left: int) ->
 def _text(text: str) -> str:
     """Text that stays text: no markup, no HTML, no mention of a person or an issue."""
     plain = re.sub(r"\s+", " ", text)
-    return re.sub(r"[&<>\"@#`|*_~\[\]\\]", lambda found: f"&#{ord(found.group())};", plain)
+    return re.sub(r"[&<>\"@#`|*~\[\]\\]|\b_|_\b", lambda found: f"&#{ord(found.group())};", plain)

@@ -57,8 +57,8 @@ def test_a_planted_slow_down_fails_with_its_figures() -> None:
         require_no_regression(found, details={"kept": 1})
     assert error.value.exit_code == 3
     assert error.value.message == (
-        "Slower than latest by more than 3 %: 1 thread: +10.0 % (+9.6 % to +10.4 %); "
-        "2 threads: +10.0 % (+9.6 % to +10.4 %)."
+        "Slower than latest by more than 3 %: 1 thread: +10.0 % (88 % interval +9.6 % to +10.4 %); "
+        "2 threads: +10.0 % (88 % interval +9.6 % to +10.4 %)."
     )
     assert error.value.details == {"kept": 1}
 
@@ -161,7 +161,7 @@ def test_runs_that_mean_nothing() -> None:
 def test_measured_in_turns() -> None:
     found = gate_comparisons([comparison_report()], max_regression=0.03)
     assert (found.baseline, found.num_threads) == ("old", (1,))
-    assert describe(found) == ("1 thread: +5.0 % (+4.0 % to +6.0 %)",)
+    assert describe(found) == ("1 thread: +5.0 % (95 % interval +4.0 % to +6.0 %)",)
     with pytest.raises(RegressionError, match=r"Slower than old by more than 3 %"):
         require_no_regression(found)
     require_no_regression(gate_comparisons([comparison_report()], max_regression=0.07))

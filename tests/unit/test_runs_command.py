@@ -30,7 +30,9 @@ ENERGY = EnergyReport(
     energy_per_inference_mj=1.25, interval_mj=(1.2, 1.3), level=0.9, idle_power_w=2.0,
     load_power_w=3.25, inferences=10_000, blocks=12, update_interval_s=0.1, resolvable_mj=0.01, needed_secs=None,
 )  # fmt: skip
-NOISY = FindingEntry(name="noise", severity="warning", message="Medians differ | by <b>a lot</b>, @user.", fix="Wait.")
+NOISY = FindingEntry(
+    name="noise", severity="warning", message="Medians differ | by <b>a lot</b>, @user _so_ a_b.", fix="Wait."
+)
 
 
 def made(report: object, minutes: int, note: str | None = None) -> RunRecord:
