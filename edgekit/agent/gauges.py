@@ -8,7 +8,7 @@ be read. A gauge is read again and again while a model runs; what its values mea
 from importlib import import_module
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
-SENSORS = ("power_supply", "hwmon", "pmic", "rapl")
+SENSORS = ("power_supply", "hwmon", "ina3221x", "pmic", "rapl")
 """Modules of ``edgekit.agent.sensors``, in the order of their gauges."""
 
 CHANNELS = {

@@ -39,6 +39,8 @@ PERIOD_NS = 10_000
 SAMPLES_PER_READING = 1000
 """10 ms: as fine as anything here needs, and a long run stays small."""
 FRAME_BYTES = 4
+SLICE_BYTES = 256 * FRAME_BYTES
+"""About a millisecond of the library's time (3 us a sample)."""
 COUNTER_SHIFT, COUNTER_MASK = 18, 0x3F
 IDLE_S = 0.001
 SILENCE_S = 1.0
@@ -197,7 +199,15 @@ class Ppk2:
             if lost:
                 self._readings.lose(moment)
             else:
-                self._readings.add(self._api.get_samples(whole)[0], moment)
+                self._readings.add(self._samples(whole), moment)
+
+    def _samples(self, frames: bytes) -> list[float]:
+        """Microamperes; a bit at a time, as the library's loop would keep the other thread from the port."""
+        found: list[float] = []
+        for start in range(0, len(frames), SLICE_BYTES):
+            found += self._api.get_samples(frames[start : start + SLICE_BYTES])[0]
+            time.sleep(0)
+        return found
 
 
 class Readings:

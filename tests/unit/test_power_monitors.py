@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from edgekit.agent import sensors
 from edgekit.agent.gauges import CHANNELS, SENSORS, Gauge, describe_gauge, find_gauges
-from edgekit.agent.sensors import hwmon, pmic, rapl
+from edgekit.agent.sensors import hwmon, ina3221x, pmic, rapl
 from tests.unit.trees import plant
 
 pytestmark = pytest.mark.unit
@@ -153,6 +153,24 @@ def test_a_monitor_for_root_only_is_said(tmp_path: Path, monkeypatch: pytest.Mon
     assert found.gauges == []
     assert "this user may not read it" in found.blocked[0]["message"]
     assert "sudo chmod a+r /sys/class/hwmon/hwmon0/energy1_input" in found.blocked[0]["fix"]
+
+
+def test_an_older_jetson(tmp_path: Path) -> None:
+    folder = "sys/bus/i2c/drivers/ina3221x/6-0040/iio:device0"
+    rails = {"POM_5V_IN": (4976, 400, 1990), "POM_5V_GPU": (4960, 0, 0), "NC": (0, 0, 0)}
+    for number, (name, (volts, current, power)) in enumerate(rails.items()):
+        files = {f"rail_name_{number}": name, f"in_voltage{number}_input": volts}
+        plant(tmp_path, folder, **files, **{f"in_current{number}_input": current, f"in_power{number}_input": power})
+    found = ina3221x.find(str(tmp_path))
+    whole, part = found.gauges
+    assert found.blocked == []
+    assert (whole.name, whole.whole_device, part.whole_device) == ("iio:device0/POM_5V_IN", True, False)
+    assert values(whole) == pytest.approx({"power_w": 1.99, "current_a": 0.4, "voltage_v": 4.976})
+    assert values(part)["power_w"] == 0.0
+    assert whole.channels["voltage_v"].resolution == 0.008
+    assert whole.channels["power_w"].resolution is None
+    (tmp_path / folder / "in_power0_input").unlink()
+    assert whole.read() is None
 
 
 def raspberry_pi_5(root: Path) -> str:
