@@ -66,7 +66,7 @@ def state(second: float, *, temperature_c: float = 52.0, mhz: int = 1800, thrott
     policy = Policy(
         name="policy0", cpus=(0, 1, 2, 3), governor="ondemand", khz=1000 * mhz, min_khz=600_000, max_khz=1_800_000
     )
-    now = ("arm frequency capped",) if throttled else ()
+    now = ("frequency-capped",) if throttled else ()
     return replace(
         recorded().before, monotonic_ns=START + int(second * S), clock_offset_ns=1_795_246_800 * S, policies=(policy,),
         temperatures_c={"cpu-thermal": temperature_c},

@@ -92,11 +92,12 @@ def measure_throttled(states: Sequence[MachineState]) -> float | None:
     held = [
         (later.monotonic_ns - earlier.monotonic_ns) / 1e9
         for earlier, later in pairwise(states)
-        if _is_held(earlier) or count_events([earlier, later])
+        if is_held(earlier) or count_events([earlier, later])
     ]
     return float(sum(held))
 
 
-def _is_held(state: MachineState) -> bool:
+def is_held(state: MachineState) -> bool:
+    """Whether a bit of the firmware is set now, or the kernel holds a CPU's clock down."""
     firmware = state.firmware_throttle
     return bool(firmware and firmware.now) or any(level > 0 for level in state.cpu_cooling.values())

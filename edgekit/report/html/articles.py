@@ -34,9 +34,10 @@ SEVERITIES = ("error", "warning", "info")
 def write_article(report: Report) -> Article:
     """Everything the page says about one run."""
     facts, emulated = report.machine, report.machine.emulated
-    figures = _key_figures(report)
-    if emulated is not None:
+    figures, sections = _key_figures(report), _sections(report)
+    if emulated is not None:  # also where a section is read, copied or printed without the banner
         figures = tuple(replace(figure, label=f"{figure.label} (emulated)") for figure in figures)
+        sections = (*(replace(part, title=f"{part.title} (emulated)") for part in sections[:-1]), sections[-1])
     return Article(
         title=name(report),
         subtitle=", ".join(
@@ -50,7 +51,7 @@ def write_article(report: Report) -> Article:
         emulated=emulated,
         findings=tuple(sorted(report.findings, key=lambda finding: SEVERITIES.index(finding.severity))),
         key_figures=figures,
-        sections=_sections(report),
+        sections=sections,
     )
 
 
@@ -58,7 +59,9 @@ def name(report: Report) -> str:
     """What was measured on what."""
     if isinstance(report, BenchmarkReport):
         return f"{report.model} on {report.device}"
-    return f"{' against '.join(model.name for model in reversed(report.models))} on {report.device}"
+    baseline, *others = (model.name for model in report.models)
+    candidates = others[0] if len(others) == 1 else f"{len(others)} models"
+    return f"{candidates} against {baseline} on {report.device}"
 
 
 def _key_figures(report: Report) -> tuple[KeyFigure, ...]:
@@ -93,7 +96,7 @@ def _count(findings: Sequence[FindingEntry], severity: str) -> int:
 
 def _said(report: Report) -> str:
     if isinstance(report, ComparisonReport):
-        return " ".join(effects.sentence(item, report.margin) for item in report.comparisons)
+        return effects.short(report)
     best = min(report.results, key=lambda result: result.latency_ms.median)
     return (
         f"One inference takes {ms(best.latency_ms.median)} ({span_ms(best.latency_ms.median_interval)}) with "

@@ -4,7 +4,7 @@ from edgekit.bench.comparison import Comparison, ComparisonReport
 from edgekit.report.html.reduce import significant
 from edgekit.report.html.view import Figure, KeyFigure, Panel, Section, Series, Span, Table
 from edgekit.report.html.words import level, number, percent, plural
-from edgekit.report.table import milliseconds
+from edgekit.report.units import milliseconds
 
 
 def sentence(item: Comparison, margin: float) -> str:
@@ -18,6 +18,15 @@ def sentence(item: Comparison, margin: float) -> str:
     }
     needed = f" About {item.needed_rounds} more rounds would probably decide." if item.needed_rounds else ""
     return f"{words[item.verdict]} ({low} to {high}, {level(item.level)} interval).{needed}"
+
+
+def short(report: ComparisonReport) -> str:
+    """One candidate's verdict in full, those of several counted."""
+    if len(report.comparisons) == 1:
+        return sentence(report.comparisons[0], report.margin)
+    verdicts = [item.verdict for item in report.comparisons]
+    counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in dict.fromkeys(verdicts))
+    return f"Of {len(verdicts)} models against {report.models[0].name}: {counts}."
 
 
 def key_figures(report: ComparisonReport) -> tuple[KeyFigure, ...]:
@@ -41,8 +50,7 @@ def sections(report: ComparisonReport) -> tuple[Section, ...]:
         Section(
             title="Change of the latency",
             text=tuple(sentence(item, report.margin) for item in report.comparisons),
-            figures=(_effects(report), _rounds(report)),
-            tables=(_models(report),),
+            pieces=(_effects(report), _models(report), _rounds(report)),
         ),
     )
 

@@ -8,7 +8,7 @@ from edgekit.bench.statistics import block_medians, median
 from edgekit.report.html.reduce import Bins, choose_bins, shares, significant
 from edgekit.report.html.view import Figure, KeyFigure, Panel, Section, Series, Table
 from edgekit.report.html.words import level, ms, number, plural, span_ms
-from edgekit.report.table import mebibytes, milliseconds
+from edgekit.report.units import mebibytes, milliseconds
 
 
 def key_figures(report: BenchmarkReport) -> tuple[KeyFigure, ...]:
@@ -37,11 +37,11 @@ def section(report: BenchmarkReport) -> Section:
     """The table, the histogram and the processes of every thread count."""
     return Section(
         title="Latency",
-        figures=(
+        pieces=(
             histogram([(plural(item.num_threads, "thread"), item) for item in report.results]),
             _processes(report),
+            _table(report.results),
         ),
-        tables=(_table(report.results),),
     )
 
 
@@ -102,47 +102,56 @@ def _bin_table(names: Sequence[str], columns: Sequence[Sequence[float]], bins: B
 
 
 def _processes(report: BenchmarkReport) -> Figure:
-    """The median of each fresh process, and the range of the medians of its ten blocks."""
+    """How far the median of each fresh process, and the range of the medians of its ten blocks, is from the middle."""
     most = max(len(result.processes) for result in report.results)
-    series, rows = [], []
-    for place, result in enumerate(report.results):
-        name = plural(result.num_threads, "thread")
-        middles, lows, highs = [], [], []
-        for number_, process in enumerate(result.processes):
-            blocks = [value / NS_PER_MS for value in block_medians(process.samples_ns)]
-            middles.append(significant(median(process.samples_ns) / NS_PER_MS))
-            lows.append(significant(min(blocks)))
-            highs.append(significant(max(blocks)))
-            rows.append(
-                (f"{name}, process {number_ + 1}", *map(milliseconds, (middles[-1] or 0, min(blocks), max(blocks))))
-            )
-        missing = (None,) * (most - len(middles))
-        series.append(
-            Series(
-                label=name, kind="points", colour=place,
-                values=(*middles, *missing), low=(*lows, *missing), high=(*highs, *missing),
-            )
-        )  # fmt: skip
+    drawn = [_deviations(result) for result in report.results]
+    names = [plural(result.num_threads, "thread") for result in report.results]
+    series = tuple(
+        Series(label=name, kind="points", colour=place, values=_column(rows, 0, most), low=_column(rows, 1, most),
+               high=_column(rows, 2, most))
+        for place, (name, rows) in enumerate(zip(names, drawn, strict=True))
+    )  # fmt: skip
+    data = tuple(
+        (f"{name}, process {number_ + 1}", *(f"{value:+.2f}" for value in row))
+        for name, rows in zip(names, drawn, strict=True)
+        for number_, row in enumerate(rows)
+    )
     return Figure(
         title="Each fresh process",
         summary=(
-            "A point is the median of one process, its line the range of the medians of ten stretches of it. What "
-            "differs between processes is why the interval is taken over them."
+            "How far the median of each process is from the median of all; its line is the range of the medians of ten "
+            "stretches of it. Because processes differ, the interval is taken over them."
         ),
         panels=(
             Panel(
                 x_label="process",
-                y_label="median latency, ms",
+                y_label="difference from the median, %",
                 x=tuple(map(float, range(most))),
                 x_names=tuple(str(place + 1) for place in range(most)),
-                series=tuple(series),
+                series=series,
             ),
         ),
         data=Table(
-            caption="Median of each process, ms", heads=("process", "median", "lowest block", "highest block"),
-            rows=tuple(rows),
+            caption="Difference from the median of the processes, %",
+            heads=("process", "median", "lowest block", "highest block"),
+            rows=data,
         ),
-    )  # fmt: skip
+    )
+
+
+def _deviations(result: Result) -> list[tuple[float, float, float]]:
+    """Of each process: its median, its lowest and its highest block, per cent from the estimate."""
+    middle = max(1.0, result.latency_ms.median * NS_PER_MS)
+    rows = []
+    for process in result.processes:
+        blocks = block_medians(process.samples_ns)
+        values = (median(process.samples_ns), min(blocks), max(blocks))
+        rows.append(tuple(100 * (value / middle - 1) for value in values))
+    return rows  # type: ignore[return-value]
+
+
+def _column(rows: Sequence[Sequence[float]], place: int, count: int) -> tuple[float | None, ...]:
+    return (*(significant(row[place]) for row in rows), *(None,) * (count - len(rows)))
 
 
 def _table(results: Sequence[Result]) -> Table:

@@ -16,7 +16,7 @@ def section(report: BenchmarkReport | ComparisonReport) -> Section:
     tables = [_facts(report), _states(report.before, report.after), _options(report.options)]
     if isinstance(report, BenchmarkReport):
         tables.append(_model(report))
-    return Section(title="Device and options", tables=tuple(tables))
+    return Section(title="Device and options", pieces=tuple(tables))
 
 
 def _facts(report: BenchmarkReport | ComparisonReport) -> Table:
@@ -37,7 +37,7 @@ def _facts(report: BenchmarkReport | ComparisonReport) -> Table:
         ("emulated", facts.emulated or "no sign of it"),
         ("when, by its clock", when(report.before)),
     )
-    return Table(caption="What the device is", heads=("", "value"), rows=rows)
+    return Table(caption="What the device is", heads=(), rows=rows)
 
 
 def _states(before: MachineState, after: MachineState) -> Table:
@@ -70,7 +70,7 @@ def _options(options: BenchOptions) -> Table:
         ("CPUs", "the scheduler's choice" if options.cpus is None else ", ".join(map(str, options.cpus))),
         ("governor", options.governor or "left alone"),
     )
-    return Table(caption="How it was measured", heads=("", "value"), rows=rows)
+    return Table(caption="How it was measured", heads=(), rows=rows)
 
 
 def _model(report: BenchmarkReport) -> Table:
@@ -80,4 +80,4 @@ def _model(report: BenchmarkReport) -> Table:
         ("sha256 of the model", report.model_sha256),
         ("digest of the artifact", report.artifact_digest or "none: a bare .tflite"),
     )
-    return Table(caption="The model", heads=("", "value"), rows=rows)
+    return Table(caption="The model", heads=(), rows=rows)

@@ -9,7 +9,7 @@ from edgekit.report.html.latency import histogram
 from edgekit.report.html.timeline import latency_panel
 from edgekit.report.html.view import Figure, Section, Table
 from edgekit.report.html.words import number, percent, plural, when
-from edgekit.report.table import mebibytes, milliseconds
+from edgekit.report.units import mebibytes, milliseconds
 
 MOST_LINES = 5
 """Of one figure: as many as there are colours that are told apart."""
@@ -26,7 +26,7 @@ def write_overview(reports: Sequence[BenchmarkReport]) -> Section:
     ]
     if len(named) > MOST_LINES:
         text.append(f"The figures show the first {MOST_LINES} of {len(named)} runs.")
-    return Section(title="Side by side", text=tuple(text), tables=(_table(named),), figures=tuple(figures))
+    return Section(title="Side by side", text=tuple(text), pieces=(_table(named), *figures))
 
 
 def _table(named: Sequence[tuple[str, BenchmarkReport]]) -> Table:

@@ -52,8 +52,7 @@ def energy_section(report: BenchmarkReport) -> Section | None:
     return Section(
         title="Energy",
         text=(_energy_text(energy),),
-        figures=(figure,) if figure else (),
-        tables=(_energy_table(energy),),
+        pieces=(figure, _energy_table(energy)) if figure else (_energy_table(energy),),
     )
 
 
@@ -63,7 +62,8 @@ def battery_section(report: BenchmarkReport) -> Section | None:
     if battery is None:
         return None
     figure = _capacity_figure(report.recordings.get("sustained"), battery)
-    return Section(title="Battery", figures=(figure,) if figure else (), tables=(_battery_table(battery),))
+    table = _battery_table(battery)
+    return Section(title="Battery", pieces=(figure, table) if figure else (table,))
 
 
 def _rate(battery: BatteryReport) -> str:
@@ -108,7 +108,7 @@ def _energy_table(energy: EnergyReport) -> Table:
         *_gauge_rows(energy.gauge),
         ("its value changed every", number(energy.update_interval_s, "s", digits=3)),
     ]
-    return Table(caption="Energy of one inference", heads=("", "value"), rows=tuple(rows))
+    return Table(caption="Energy of one inference", heads=(), rows=tuple(rows))
 
 
 def _battery_table(battery: BatteryReport) -> Table:
@@ -121,7 +121,7 @@ def _battery_table(battery: BatteryReport) -> Table:
         ("level at the start and the end", span(battery.capacity_percent, "%", digits=3)),
         *_gauge_rows(battery.gauge),
     ]
-    return Table(caption="Drain of the battery", heads=("", "value"), rows=tuple(rows))
+    return Table(caption="Drain of the battery", heads=(), rows=tuple(rows))
 
 
 def watts(trace: Trace) -> list[float | None]:
@@ -199,14 +199,19 @@ def _line_figure(
                         label=trace.gauge.name, values=tuple(significant(values[place]) for place in kept), kind="steps"
                     ),
                 ),
-                spans=tuple(
-                    Span(start=block.start_s, end=block.end_s, label=block.kind, kind=block.kind)
-                    for block in blocks(recording)
-                ),
+                spans=_blocks(recording),
             ),
         ),
         data=_stretches(seconds, values, y_label),
     )
+
+
+def _blocks(recording: Recording) -> tuple[Span, ...]:
+    """Of idle and load; none where there was only one of the two."""
+    found = blocks(recording)
+    if len({block.kind for block in found}) == 1:
+        return ()
+    return tuple(Span(start=block.start_s, end=block.end_s, label=block.kind, kind=block.kind) for block in found)
 
 
 def _stretches(seconds: Sequence[float], values: Sequence[float | None], caption: str) -> Table:

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import ceil, log10
+from math import ceil
 
 MAX_POINTS = 2000
 """Of one line: twice the pixels of a plot."""
 MAX_ROWS = 60
 """Of the table of a line: more are not read."""
-BINS = 60
+BINS = 120
+FEWEST_BINS = 5
 LOG_FROM = 4.0
 """Largest over smallest value from which on bins grow with their place."""
 
@@ -49,23 +50,30 @@ def buckets(count: int, most: int) -> list[tuple[int, int]]:
 
 
 def choose_bins(groups: Sequence[Sequence[float]], *, most: int = BINS) -> Bins:
-    """Edges that all groups share; by factors where the values span a wide range, such as a tail has."""
-    low, high = min(map(min, groups)), max(map(max, groups))
+    """Edges that all groups share; by factors where the values span a wide range, such as a tail has.
+
+    As wide as the group that is spread the least asks for (Freedman and Diaconis, 1981), but no more than ``most``.
+    """
+    import numpy as np
+
+    wide = max(map(max, groups)) > LOG_FROM * min(map(min, groups)) > 0
+    columns = [np.log(np.asarray(group)) if wide else np.asarray(group, dtype=float) for group in groups]
+    low, high = min(float(column.min()) for column in columns), max(float(column.max()) for column in columns)
     if low == high:
         half = abs(low) / 100 or 1.0
         return Bins(edges=(low - half, high + half), log=False)
-    count = min(most, max(5, ceil(2 * max(map(len, groups)) ** (1 / 3))))  # Rice's rule
-    if low > 0 and high > LOG_FROM * low:
-        start, step = log10(low), (log10(high) - log10(low)) / count
-        return Bins(edges=(low, *(10 ** (start + step * place) for place in range(1, count)), high), log=True)
-    return Bins(edges=(*(low + (high - low) * place / count for place in range(count)), high), log=False)
+    widths = [2 * float(np.subtract(*np.percentile(column, [75, 25]))) / len(column) ** (1 / 3) for column in columns]
+    width = min((value for value in widths if value > 0), default=high - low)
+    edges = np.linspace(low, high, min(most, max(FEWEST_BINS, ceil((high - low) / width))) + 1)
+    return Bins(edges=tuple(map(float, np.exp(edges) if wide else edges)), log=wide)
 
 
 def shares(values: Sequence[float], bins: Bins) -> tuple[float, ...]:
-    """Per cent of the values in each bin; the last holds its upper edge too."""
+    """Per cent of the values in each bin."""
     import numpy as np
 
-    counts, _ = np.histogram(values, bins=np.asarray(bins.edges))
+    edges = np.asarray(bins.edges)
+    counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), bins=edges)  # exp(log(x)) may round to beside x
     return tuple(100 * float(count) / len(values) for count in counts)
 
 

@@ -8,10 +8,11 @@ from edgekit.bench.recording import Recording, Window
 from edgekit.bench.report import BenchmarkReport
 from edgekit.bench.samples import MachineState
 from edgekit.bench.sustained import Phase, SustainedReport
+from edgekit.bench.throttling import is_held
 from edgekit.report.html.reduce import MAX_ROWS, buckets, choose_points, significant
 from edgekit.report.html.view import Figure, KeyFigure, Panel, Section, Series, Span, Table, Zoom
-from edgekit.report.html.words import UNKNOWN, clock, duration, level, ms, number, percent, span, span_ms
-from edgekit.report.table import milliseconds
+from edgekit.report.html.words import UNKNOWN, clock, duration, level, ms, number, percent, span
+from edgekit.report.units import milliseconds
 
 NS_PER_S = 1e9
 LOG_FROM = 20.0
@@ -40,7 +41,7 @@ def section(report: BenchmarkReport) -> Section | None:
         return None
     recording = report.recordings.get("sustained")
     figures = (_figure(run, recording),) if recording is not None and recording.windows else ()
-    return Section(title="Sustained load", text=_text(run), figures=figures, tables=(_phases(run),))
+    return Section(title="Sustained load", text=_text(run), pieces=(*figures, _phases(run)))
 
 
 def latency_panel(runs: Sequence[tuple[str, Recording]]) -> Panel:
@@ -90,7 +91,7 @@ def _text(run: SustainedReport) -> tuple[str, ...]:
         "Nothing on the device tells whether it throttled."
         if run.throttled_s is None
         else f"It throttled for {duration(run.throttled_s)}"
-        + (f" ({', '.join(run.throttling)})." if run.throttling else ".")
+        + (f": {', '.join(run.throttling)}." if run.throttling else ".")
     )
     run_text = (
         f"{run.inferences} inferences in {duration(run.secs)}, {rate}. The plateau is "
@@ -178,7 +179,7 @@ def _throttled(states: Sequence[MachineState], zero: int) -> tuple[Span, ...]:
     begun: float | None = None
     for state in states:
         second = (state.monotonic_ns - zero) / NS_PER_S
-        if is_throttled(state):
+        if is_held(state):
             begun = second if begun is None else begun
         elif begun is not None:
             spans.append(Span(start=begun, end=second, label="throttled", kind="bad"))
@@ -189,19 +190,13 @@ def _throttled(states: Sequence[MachineState], zero: int) -> tuple[Span, ...]:
     return tuple(spans)
 
 
-def is_throttled(state: MachineState) -> bool:
-    """A bit of the firmware is set now, or the kernel cools a CPU."""
-    firmware = state.firmware_throttle is not None and bool(state.firmware_throttle.now)
-    return firmware or any(step > 0 for step in state.cpu_cooling.values())
-
-
 def _phases(run: SustainedReport) -> Table:
     named = (("first minute", run.first_minute), ("plateau" if run.settled else "last third", run.plateau))
     rows = tuple(
         (
             name,
             f"{clock(phase.start_s)} to {clock(phase.end_s)}",
-            f"{milliseconds(phase.median_ms)} ({span_ms(phase.interval_ms)})",
+            f"{milliseconds(phase.median_ms)} ({span(phase.interval_ms)})",
             milliseconds(phase.p99_ms),
             number(phase.inferences_per_s),
             span(phase.temperature_c, "°C", digits=3),
@@ -229,7 +224,7 @@ def _table(windows: Sequence[Window], states: Sequence[MachineState], zone: str 
                 milliseconds(max(item.p99_ns for item in part) / NS_PER_MS),
                 f"{max(heat):.1f}" if heat else UNKNOWN,
                 f"{min(clocks):.0f}" if clocks else UNKNOWN,
-                "yes" if any(map(is_throttled, inside)) else "no",
+                "yes" if any(map(is_held, inside)) else "no",
             )
         )
     heads = ("time", "median, ms", "highest 99th percentile, ms", "highest °C", "lowest MHz", "throttled")

@@ -1,7 +1,7 @@
 """What a page shows, as values: articles of sections, of figures, key figures and tables. No HTML in here."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from edgekit.entries import FindingEntry
 
@@ -15,8 +15,10 @@ SpanKind = Literal["phase", "idle", "load", "bad", "margin"]
 class Table:
     """Rows of text; the first column names the row."""
 
+    kind: ClassVar = "table"
     caption: str
     heads: Row
+    """Empty: names and values that need none."""
     rows: tuple[Row, ...]
 
 
@@ -92,6 +94,7 @@ class Zoom:
 class Figure:
     """Panels that share their x, what they show in words, and their data."""
 
+    kind: ClassVar = "figure"
     title: str
     summary: str
     """What a reader who cannot see it has to know."""
@@ -114,6 +117,7 @@ class Part:
 class Bar:
     """Parts of a whole."""
 
+    kind: ClassVar = "bar"
     title: str
     summary: str
     parts: tuple[Part, ...]
@@ -126,10 +130,8 @@ class Section:
     title: str
     text: tuple[str, ...] = ()
     """Paragraphs."""
-    bars: tuple[Bar, ...] = ()
-    figures: tuple[Figure, ...] = ()
-    tables: tuple[Table, ...] = ()
-    """Shown; a figure's data is folded away."""
+    pieces: tuple[Bar | Figure | Table, ...] = ()
+    """In the order of the page; a figure's data is folded away."""
 
 
 @dataclass(frozen=True, kw_only=True)

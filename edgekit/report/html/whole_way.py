@@ -6,7 +6,7 @@ from edgekit.bench.throughput import Throughput, ThroughputReport
 from edgekit.report.html.reduce import significant
 from edgekit.report.html.view import Bar, Figure, KeyFigure, Panel, Part, Section, Series, Table
 from edgekit.report.html.words import level, ms, number, percent, plural, span, span_ms
-from edgekit.report.table import mebibytes, milliseconds
+from edgekit.report.units import mebibytes, milliseconds
 
 
 def key_figures(report: BenchmarkReport) -> tuple[KeyFigure, ...]:
@@ -31,7 +31,7 @@ def stages_section(report: BenchmarkReport) -> Section | None:
     if stages is None:
         return None
     parts = [stage for stage in stages.stages if stage.name != "whole"]
-    return Section(title="The whole way", bars=(_bar(parts),), tables=(_stage_table(stages),))
+    return Section(title="The whole way", pieces=(_bar(parts), _stage_table(stages)))
 
 
 def _bar(stages: list[Stage]) -> Bar:
@@ -67,7 +67,7 @@ def throughput_section(report: BenchmarkReport) -> Section | None:
     found = report.throughput
     if found is None:
         return None
-    return Section(title="Streams and threads", text=(found.reason,), figures=(_throughput_figure(found),))
+    return Section(title="Streams and threads", text=(found.reason,), pieces=(_throughput_figure(found),))
 
 
 def _setup(item: Throughput) -> str:

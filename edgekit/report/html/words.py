@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from edgekit.bench.samples import MachineState
-from edgekit.report.table import milliseconds
+from edgekit.report.units import milliseconds
 
 UNKNOWN = "unknown"
 MINUTE_S, HOUR_S = 60, 3600
@@ -28,11 +28,13 @@ def number(value: float | None, unit: str = "", *, digits: int = 4) -> str:
     return f"{text} {unit}" if unit else text
 
 
-def span(interval: tuple[float, float] | None, unit: str, *, digits: int = 4) -> str:
-    """``low to high unit``."""
+def span(interval: tuple[float, float] | None, unit: str = "", *, digits: int = 4) -> str:
+    """``low to high unit``; once where both read the same."""
     if interval is None:
         return UNKNOWN
-    return f"{number(interval[0], digits=digits)} to {number(interval[1], unit, digits=digits)}"
+    low, high = (number(value, digits=digits) for value in interval)
+    text = low if low == high else f"{low} to {high}"
+    return f"{text} {unit}" if unit else text
 
 
 def percent(share: float, *, sign: bool = False) -> str:

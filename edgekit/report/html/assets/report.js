@@ -40,13 +40,14 @@
     for (const span of panel.spans) {
       const key = panel.horizontal ? "y" : "x";
       const from = u.valToPos(span.start, key, true), to = u.valToPos(span.end, key, true);
-      ctx.fillStyle = css(span.kind === "bad" ? "--bad-span" : `--${span.kind}`);
-      ctx.fillRect(from, top, Math.max(to - from, 1), height);
-      if (span.kind === "phase") {
+      const phase = span.kind === "phase"; // a bracket: what happened within it is shaded
+      ctx.fillStyle = css({ bad: "--bad-span", phase: "--soft" }[span.kind] ?? `--${span.kind}`);
+      ctx.fillRect(from, top, Math.max(to - from, 1), phase ? 3 * devicePixelRatio : height);
+      if (phase) {
         ctx.font = FONT.replace("12px", `${12 * devicePixelRatio}px`);
         ctx.fillStyle = css("--soft");
         ctx.textBaseline = "top";
-        if (ctx.measureText(span.label).width < to - from) ctx.fillText(span.label, from + 4 * devicePixelRatio, top + 3 * devicePixelRatio);
+        if (ctx.measureText(span.label).width < to - from) ctx.fillText(span.label, from + 4 * devicePixelRatio, top + 6 * devicePixelRatio);
       }
     }
     if (panel.horizontal && u.scales.y.min < 0 && u.scales.y.max > 0) {
@@ -97,26 +98,43 @@
     return { range: [panel.y_from_zero && low === 0 ? 0 : low - room, high + room] };
   }
 
-  function xScale(panel) {
-    const { x } = panel;
+  // Panels of one figure show the same stretch.
+  const whole = (panels) => {
+    const all = panels.flatMap((panel) => [panel.x[0], panel.x[panel.x.length - 1]]);
+    return [Math.min(...all), Math.max(...all)];
+  };
+
+  function xScale(figure, panel) {
+    const { x } = panel, [first, last] = whole(figure.panels);
     if (panel.x_names.length) return { time: false, range: [-0.5, x.length - 0.5], ...(panel.horizontal && { ori: 1, dir: -1 }) };
-    return { time: false, distr: panel.x_log ? 3 : 1, range: (u, low, high) => (low === high ? [low - 1, high + 1] : [low, high]) };
+    return { time: false, distr: panel.x_log ? 3 : 1, min: first, max: last, range: (u, low, high) => (low === high ? [low - 1, high + 1] : [low, high]) };
   }
 
-  function xAxis(panel, common, width) {
+  // Round numbers between two, however close: the library's own are powers of ten.
+  const logSplits = (low, high) => {
+    const all = [];
+    for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power += 1)
+      for (const digit of [1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8]) all.push(Number((digit * 10 ** power).toPrecision(3)));
+    const seen = all.filter((value) => value >= low && value <= high);
+    return seen.filter((value, place) => place % Math.ceil(seen.length / 10) === 0);
+  };
+
+  function xAxis(panel, common, width, last) {
+    const named = last ? { label: panel.x_label, labelSize: 18, size: 34 } : { size: 34 };
     if (panel.x_names.length) {
       const most = panel.horizontal ? Math.max(8, Math.floor(width / 22)) : 10;
       const longest = Math.max(...panel.x_names.map((name) => Math.min(name.length, most)));
       return {
         ...common, grid: { show: false }, splits: () => panel.x,
         values: (u, all) => all.map((value) => (panel.x_names[value] == null ? "" : short(panel.x_names[value], most))),
-        ...(panel.horizontal ? { side: 3, size: longest * 7.2 + 16 } : { label: panel.x_label, labelSize: 18, incrs: [1], space: 18 }),
+        ...(panel.horizontal ? { side: 3, size: longest * 7.2 + 16 } : { ...named, incrs: [1], space: 18 }),
       };
     }
     const words = panel.x_clock ? clock : number;
     return {
-      ...common, label: panel.x_label, labelSize: 18, values: (u, all) => all.map((value) => (value == null ? "" : words(value))),
+      ...common, ...named, values: (u, all) => all.map((value) => (value == null ? "" : words(value))),
       ...(panel.x_clock && { incrs: CLOCK_STEPS }),
+      ...(panel.x_log && { splits: (u, axis, low, high) => logSplits(low, high), filter: (u, splits) => splits }),
     };
   }
 
@@ -133,15 +151,15 @@
     return {
       width,
       height: panel.horizontal ? 60 + HEIGHT.row * panel.x.length : order ? HEIGHT.more : width < 480 ? 220 : HEIGHT.first,
-      padding: [8, 12, 0, 0],
+      padding: [8, 22, 0, 0],
       cursor: {
         drag: { x: zooms, y: false, dist: 5 }, points: { size: 7 },
         ...(figure.panels.length > 1 && zooms && { sync: { key, scales: ["x", null] } }),
       },
-      scales: { x: xScale(panel), y: { ...yRange(panel), ...(panel.horizontal && { ori: 0 }) } },
+      scales: { x: xScale(figure, panel), y: { ...yRange(panel), ...(panel.horizontal && { ori: 0 }) } },
       axes: [
-        xAxis(panel, common, width),
-        panel.horizontal ? { ...yAxis, side: 2, label: panel.y_label, labelSize: 18 } : { ...yAxis, size: 58 },
+        xAxis(panel, common, width, order === figure.panels.length - 1),
+        panel.horizontal ? { ...yAxis, side: 2, size: 34, label: panel.y_label, labelSize: 18 } : { ...yAxis, size: 58 },
       ],
       legend: { live: true },
       series: [
@@ -170,11 +188,6 @@
   function zoomTo(group, low, high) {
     for (const { u, panel } of group) if (!panel.x_names.length) u.setScale("x", { min: low, max: high });
   }
-
-  const whole = (group) => {
-    const all = group.flatMap(({ panel }) => [panel.x[0], panel.x[panel.x.length - 1]]);
-    return [Math.min(...all), Math.max(...all)];
-  };
 
   // Toggles are buttons, also for the keyboard; the table of uPlot's legend is layout, not data.
   function openLegend(u) {
@@ -207,9 +220,9 @@
         u.setCursor(panel.horizontal ? { left: across, top: along } : { left: along, top: across });
         live.textContent = [...u.root.querySelectorAll(".u-series")].map((row) => row.textContent).join(", ");
       } else if (!panel.x_names.length && (event.key === "+" || event.key === "-")) {
-        const half = ((max - min) / 2) * (event.key === "+" ? 0.5 : 2), [low, high] = whole(group);
+        const half = ((max - min) / 2) * (event.key === "+" ? 0.5 : 2), [low, high] = whole(group.map((item) => item.panel));
         zoomTo(group, Math.max(low, middle - half), Math.min(high, middle + half));
-      } else if (event.key === "0" || event.key === "Escape") zoomTo(group, ...whole(group));
+      } else if (event.key === "0" || event.key === "Escape") zoomTo(group, ...whole(group.map(({ panel }) => panel)));
       else return;
       event.preventDefault();
     });
@@ -218,7 +231,7 @@
   function addTools(figure, host, group) {
     const tools = make("div", { className: "tools" });
     const add = (label, act) => make("button", { type: "button", textContent: label }, tools).addEventListener("click", act);
-    add("Show all", () => zoomTo(group, ...whole(group)));
+    add("Show all", () => zoomTo(group, ...whole(group.map(({ panel }) => panel))));
     for (const zoom of figure.zooms) add(zoom.label, () => zoomTo(group, zoom.start, zoom.end));
     add("Zoom in", () => {
       const { min, max } = group[0].u.scales.x, quarter = (max - min) / 4;
