@@ -13,6 +13,7 @@ from edgekit.entries import (
     AuditEntry,
     CalibrationEntry,
     CalibratorEntry,
+    DetectionEntry,
     FindingEntry,
     Manifest,
     Quantization,
@@ -128,7 +129,8 @@ def build_findings(
             fix="Set [model] batch = 1 for an application that gives images one by one.",
         )
     sizes = {spec.shape[-1] for spec in quantized.outputs if spec.shape}
-    if labels is not None and len(labels) not in sizes:
+    fits = labels is None or len(labels) in sizes or isinstance(plan.postprocessing, DetectionEntry)
+    if labels is not None and not fits:
         yield Finding(
             name="labels-do-not-fit",
             severity="warning",

@@ -9,6 +9,7 @@ import msgspec
 from edgekit.agent.runtime import Model, ModelRefused
 from edgekit.artifact import Artifact, read_artifact
 from edgekit.audit import read
+from edgekit.entries import DetectionEntry
 from edgekit.errors import DataError, ModelError
 from edgekit_converters.errors import ConverterError
 
@@ -32,6 +33,8 @@ class Prediction:
     """Best first, by the manifest's postprocessing; empty where the model is no classifier."""
     detections: "tuple[Detection, ...]" = ()
     """Best first, in pixels of the sample; empty where the model is no detector."""
+    is_detector: bool = False
+    """The manifest says that the outputs are boxes."""
 
 
 def predict(path: Path, sample: Path) -> Prediction:
@@ -63,6 +66,7 @@ def predict(path: Path, sample: Path) -> Prediction:
         labels=artifact.manifest.labels if artifact else None,
         classes=found.classes,
         detections=found.detections,
+        is_detector=artifact is not None and isinstance(artifact.manifest.postprocessing, DetectionEntry),
     )
 
 

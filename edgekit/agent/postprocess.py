@@ -134,10 +134,18 @@ def _scores_output(name: str | None, outputs: Mapping[str, Array], labels: Seque
 
 
 def _names_of(decoded: Decoded, labels: Sequence[str] | None, background: int | None) -> Sequence[str]:
-    """Labels of the classes without the background, for which the file of labels may have one or not."""
+    """Labels of the classes without the background, which the file of labels may have or not; raises DoesNotFit."""
     names = list(labels or ())
+    if not names or decoded.columns is None:
+        return names
     if background is not None and len(names) == decoded.columns:
         del names[background]
+    classes = decoded.columns - (background is not None)
+    if len(names) != classes:
+        raise DoesNotFit(
+            "There are %d labels, and the scores are of %d classes." % (len(names), classes),
+            "Give one label a line in the order of the scores; one for the background may be among them.",
+        )
     return names
 
 

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 
 from edgekit.artifact import Artifact, read_artifact
-from edgekit.bench.findings import find
 from edgekit.bench.latency import Latency, summarize_latency
 from edgekit.bench.plan import BenchOptions, configurations, payload, read_subject, request
 from edgekit.bench.samples import Duration, Measurement, ProcessSamples
 from edgekit.bench.statistics import median
-from edgekit.bench.turns import OnProgress, take_turns
+from edgekit.bench.turns import OnProgress, machine_findings, take_turns
 from edgekit.bench.whole_way_sample import ApplicationSample, application_sample
 from edgekit.documents import Document
 from edgekit.entries import FindingEntry, Manifest
@@ -26,6 +25,13 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
+
+MUCH = 0.5
+"""Share of the whole from which a stage beside inference is worth a word."""
+FASTER = {
+    "preprocess": "Have the camera give the model's size, or an image scaler of the board; then leave `resize` out.",
+    "postprocess": "Raise score_threshold or lower max_detections under [postprocessing], or have the graph do it.",
+}
 
 StageName = Literal["preprocess", "inference", "postprocess", "whole"]
 Durations = Annotated[tuple[Duration, ...], msgspec.Meta(min_length=1)]
@@ -93,7 +99,8 @@ def measure_stages(
     manifest = artifact.manifest if isinstance(artifact, Artifact) else None
     measurement = _measure(artifact, connection, options, given, _facts(manifest), on_progress)
     processes = [item for item in measurement.processes if isinstance(item, StagesSamples)]
-    return summarize_stages(processes, given.text), (*find(measurement), *_own_findings(manifest))
+    report = summarize_stages(processes, given.text)
+    return report, (*machine_findings(measurement), *_own_findings(manifest), *_shares(report))
 
 
 def summarize_stages(processes: Sequence[StagesSamples], sample: str) -> StagesReport:
@@ -161,6 +168,19 @@ def _facts(manifest: Manifest | None) -> dict[str, Any]:
         "labels": None if manifest.labels is None else list(manifest.labels),
         "postprocessing": msgspec.to_builtins(manifest.postprocessing),
     }
+
+
+def _shares(report: StagesReport) -> Iterator[FindingEntry]:
+    """Where the time goes, when it is not into the model."""
+    for stage in report.stages:
+        if stage.name in {"preprocess", "postprocess"} and stage.share >= MUCH:
+            yield FindingEntry(
+                name=f"{stage.name}-share",
+                severity="info",
+                message=f"{stage.name} takes {100 * stage.share:.0f} % of the whole way: a faster model alone gains "
+                "little.",
+                fix=FASTER[stage.name],
+            )
 
 
 def _own_findings(manifest: Manifest | None) -> Iterator[FindingEntry]:

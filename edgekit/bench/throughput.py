@@ -6,13 +6,12 @@ from typing import Annotated, Any
 
 import msgspec
 
-from edgekit.bench.findings import find
 from edgekit.bench.latency import Latency, summarize_latency
 from edgekit.bench.plan import BenchOptions, Configuration, Subject, configurations, payload, request
 from edgekit.bench.samples import Measurement, ProcessSamples
 from edgekit.bench.statistics import interval, median
 from edgekit.bench.thread_choice import SCREENING, Combination, choose, hopeless, thread_grid
-from edgekit.bench.turns import OnProgress, take_turns
+from edgekit.bench.turns import OnProgress, machine_findings, take_turns
 from edgekit.documents import Document
 from edgekit.entries import FindingEntry
 from edgekit.transport import Connection
@@ -20,9 +19,6 @@ from edgekit.transport.agent import call, prepare_agent, result
 
 SERIAL = 0.75
 """Share of the time inside ``invoke``, of what streams beside each other would have, below which they take turns."""
-OF_LATENCY = {"noise", "few-runs", "one-process"}
-"""Findings about the median of processes, which the interval of the throughput says itself."""
-
 Rate = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
 
 
@@ -142,8 +138,7 @@ def summarize_throughput(
         processes=tuple(process for item in measurements for process in item.processes),
         after=measurements[-1].after,
     )
-    general = tuple(finding for finding in find(everything) if finding.name not in OF_LATENCY)
-    return report, (*general, *_own_findings(results.values()))
+    return report, (*machine_findings(everything), *_own_findings(results.values()))
 
 
 def _measure(

@@ -4,12 +4,17 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from edgekit.bench.findings import find
 from edgekit.bench.samples import Measurement, ProcessSamples, collect
+from edgekit.entries import FindingEntry
 from edgekit.transport.agent import RemoteAgent, call
 from edgekit.transport.files import answer_need
 
 SILENCE_S = 60.0
 """The agent says something every few seconds."""
+
+OF_MEDIANS = {"noise", "few-runs", "one-process"}
+"""Findings about the medians of one configuration, which would not say of which; the intervals tell it themselves."""
 
 OnProgress = Callable[[int, int], None]
 """``on_progress(done, total)`` counts processes."""
@@ -39,6 +44,11 @@ def take_turns(
         num_threads=tuple(item["num_threads"] for item in asked),
         of_process=of_process,
     )
+
+
+def machine_findings(measurement: Measurement) -> tuple[FindingEntry, ...]:
+    """What the machine did meanwhile."""
+    return tuple(finding for finding in find(measurement) if finding.name not in OF_MEDIANS)
 
 
 def _counted(events: Iterator[dict[str, Any]], on_progress: OnProgress, total: int) -> Iterator[dict[str, Any]]:

@@ -44,12 +44,14 @@ def _show(found: "Prediction", screen: "Console") -> None:
     """Each output, and in the place of their values what they mean where that is known."""
     for name, array in found.outputs.items():
         screen.print(f"{name}: {list(array.shape)}", markup=False)
-        if not found.classes and not found.detections:
+        if not found.classes and not found.is_detector:
             values = " ".join(f"{value:.6g}" for value in array.ravel()[:SHOWN])
             more = f" ... ({array.size} values)" if array.size > SHOWN else ""
             screen.print(f"  {values}{more}", markup=False)
     for item in found.classes:
         screen.print(f"  {item.score:10.6f}  {item.label or item.class_index}", markup=False)
+    if found.is_detector and not found.detections:
+        screen.print("  nothing found", markup=False)
     for detection in found.detections:
         left, top, right, bottom = detection.box
         where = f"({left:.1f}, {top:.1f}) to ({right:.1f}, {bottom:.1f})"
