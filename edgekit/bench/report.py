@@ -19,7 +19,6 @@ from edgekit.documents import Document
 from edgekit.entries import FindingEntry, Sha256
 from edgekit.errors import MeasurementInvalidError
 
-
 RecordingName = Literal["energy", "sustained"]
 
 

@@ -1,56 +1,21 @@
 """``edgekit bench``."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgekit.cli.options import F, common, emit, option, output, print_findings, progress
+from edgekit.cli.bench_options import measurement_options, parse_regression, part_options, take_parts
+from edgekit.cli.options import bar_progress, common, emit, option, output, print_findings, progress
 
-
-def _threads(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[int, ...]:
-    from edgekit.bench.plan import parse_threads
-
-    try:
-        return parse_threads(value)
-    except ValueError as err:
-        raise click.BadParameter(f"{err}.") from err
-
-
-def _mask(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
-    from edgekit.bench.plan import parse_cpu_mask
-
-    try:
-        return None if value is None else parse_cpu_mask(value)
-    except ValueError as err:
-        raise click.BadParameter(f"{err}.") from err
-
-
-def measurement_options(min_secs: float) -> Callable[[F], F]:
-    """The options of ``BenchOptions`` but for the delegate, and ``--allow-invalid``."""
-    options = (
-        option("--num-runs", type=click.IntRange(1, 1_000_000), default=50, show_default=True,
-               help="Timed runs a process, at least."),
-        option("--warmup-runs", type=click.IntRange(0, 1_000_000), default=10, show_default=True,
-               help="Runs before them."),
-        option("--min-secs", type=click.FloatRange(0, 3600), default=min_secs, show_default=True,
-               help="Timed seconds a process, at least."),
-        option("--num-threads", "--threads", default="1", show_default=True, callback=_threads,
-               help="Such as 1,2,4; each is measured."),
-        option("--processes", type=click.IntRange(1, 1000), default=5, show_default=True,
-               help="Fresh processes for each."),
-        option("--cpu-mask", "cpus", callback=_mask, help="CPUs to run on, hexadecimal: f0 is 4 to 7."),
-        option("--governor", help="CPU governor for the time of the run, such as performance; put back afterwards."),
-        option("--allow-invalid", is_flag=True, help="Exit 0 although clocks or throttling moved."),
-    )  # fmt: skip
-
-    def decorate(function: F) -> F:
-        for add in reversed(options):
-            function = add(function)
-        return function
-
-    return decorate
+if TYPE_CHECKING:
+    from edgekit.artifact import Artifact
+    from edgekit.bench import BenchmarkReport, BenchOptions
+    from edgekit.bench.comparison import ComparisonReport
+    from edgekit.bench.gate import GateReport
+    from edgekit.history import Kept, RunRecord
+    from edgekit.progress import Progress
+    from edgekit.transport import Connection
 
 
 @click.command(name="bench")
@@ -58,35 +23,124 @@ def measurement_options(min_secs: float) -> Callable[[F], F]:
 @option("--device", default="local", show_default=True, help="A name in device_configs/, user@host, or local.")
 @option("--delegate", help="xnnpack, none, or a library's path on the device.  [default: the model's]")
 @measurement_options(min_secs=1.0)
+@part_options
+@option("--baseline", metavar="REF", help="Exit 3 if slower than this: a kept run, or a model, measured in turns.")
+@option(
+    "--max-regression",
+    default="3%",
+    show_default=True,
+    callback=parse_regression,
+    help="How much slower than --baseline is still good.",
+)
+@option("--html", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="The report as a page.")
+@option("--note", help="Kept with the run, such as why it was made.")
 @common
 def command(
     *,
     model: Path | None,
     device: str,
+    baseline: str | None,
+    max_regression: float,
+    html: Path | None,
+    note: str | None,
     allow_invalid: bool,
     as_json: bool,
     verbose: bool,  # noqa: ARG001 - acts in its callback
     **settings: Any,
 ) -> None:
-    """Measure latency and memory of MODEL on a device.
+    """Measure latency and memory of MODEL on a device; energy, battery, heat and the whole way where asked for.
 
-    MODEL is an artifact's folder or a .tflite; it defaults to the artifact below build/ for the device's target.
+    MODEL is an artifact's folder or a .tflite; it defaults to the artifact below build/ for the device's target. Every
+    run is kept in .edgekit/runs (`edgekit runs`).
     """
-    from edgekit.bench import BenchOptions, bench, require_valid
+    from edgekit.bench import BenchOptions, require_valid
+    from edgekit.bench.gate import require_no_regression
+    from edgekit.bench.session import run_session
     from edgekit.cli.deploy import BUILD, find_artifact
+    from edgekit.history import find_baseline, keep
+    from edgekit.meters import open_meter
     from edgekit.report import document, print_report
+    from edgekit.report.html import check_html, write_html
     from edgekit.transport import connect, find_device
 
+    parts, meter = take_parts(settings), settings.pop("meter")
     options, resolved = BenchOptions(**settings), find_device(device)
+    if html is not None:
+        check_html(html)  # before minutes of measuring
+    reference = None if baseline is None else find_baseline(baseline)
+    opened = None if meter is None else open_meter(meter)
     subject = model if model is not None else find_artifact(BUILD, resolved.table.target, command="bench")
     with connect(resolved) as connection, progress() as bar:
-        task = bar.add_task(f"benchmark on {device}", total=options.processes * len(options.num_threads))
-        report = bench(subject, connection, options, on_progress=lambda done, _total: bar.update(task, completed=done))
-    facts = document(report)
-    if as_json and (report.valid or allow_invalid):
-        emit(facts)
-    elif not as_json:
+        show = bar_progress(bar)
+        report = run_session(subject, connection, options, parts, meter=opened, progress=show)
+        kept = keep(report, note=note)
+        turns = _in_turns(reference, subject, connection, options, max_regression, show)
+    gate = _gate(report, reference, turns, max_regression)
+    if html is not None:
+        write_html([report, *turns], html)
+    facts = {**document(report), "run": None if kept.path is None else kept.record.id, "gate": gate}
+    if not as_json:
         print_report(report, output())
-        print_findings(report.findings)
+        print_findings((*report.findings, *kept.findings, *(gate.findings if gate else ())))
+        _say(kept, gate, html)
     if not allow_invalid:
         require_valid(report, details=facts)
+    if gate is not None:
+        require_no_regression(gate, details=facts)
+    if as_json:
+        emit(facts)
+
+
+def _in_turns(
+    reference: "RunRecord | Path | None",
+    subject: "Artifact | Path",
+    connection: "Connection",
+    options: "BenchOptions",
+    max_regression: float,
+    show: "Progress",
+) -> "list[ComparisonReport]":
+    """A baseline that is a model, measured now in turns with the candidate: once for each number of threads."""
+    from msgspec.structs import replace
+
+    from edgekit.bench.compare import compare
+
+    if not isinstance(reference, Path):
+        return []
+    return [
+        compare(
+            [reference, subject],
+            connection,
+            replace(options, num_threads=(threads,)),
+            margin=max_regression,
+            on_progress=lambda done, total: show("against the baseline", round(done), round(total)),
+        )
+        for threads in options.num_threads
+    ]
+
+
+def _gate(
+    report: "BenchmarkReport",
+    reference: "RunRecord | Path | None",
+    turns: "list[ComparisonReport]",
+    max_regression: float,
+) -> "GateReport | None":
+    from edgekit.bench.gate import gate_comparisons, gate_run
+
+    if turns:
+        return gate_comparisons(turns, max_regression=max_regression)
+    if reference is None or isinstance(reference, Path) or reference.bench is None:
+        return None
+    return gate_run(report, reference.bench, name=reference.id, max_regression=max_regression)
+
+
+def _say(kept: "Kept", gate: "GateReport | None", html: Path | None) -> None:
+    """Where it is, and what the gate says."""
+    from edgekit.bench.gate import describe
+
+    if kept.path is not None:
+        click.echo(f"kept as {kept.record.id}", err=True)
+    if html is not None:
+        click.echo(f"written: {html}", err=True)
+    if gate is not None:
+        for line in describe(gate):
+            click.echo(f"against {gate.baseline}: {line}")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgekit.cli.bench import measurement_options
+from edgekit.cli.bench_options import measurement_options
 from edgekit.cli.options import bar_progress, common, emit, option, output, print_findings, progress
 
 if TYPE_CHECKING:

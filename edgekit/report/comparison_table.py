@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from edgekit.bench.comparison import Comparison, ComparisonReport
-from edgekit.report.table import milliseconds
+from edgekit.report.units import milliseconds
 
 if TYPE_CHECKING:
     from rich.console import Console

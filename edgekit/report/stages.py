@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from edgekit.bench.stages import Stage, StagesReport
-from edgekit.report.table import milliseconds
+from edgekit.report.units import milliseconds
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from edgekit.bench.sustained import MINUTE_S, Phase, SustainedReport
-from edgekit.report.table import milliseconds
+from edgekit.report.units import milliseconds
 
 if TYPE_CHECKING:
     from rich.table import Table

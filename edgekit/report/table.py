@@ -1,17 +1,21 @@
 """A benchmark on a terminal."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from edgekit.bench.latency import Result
 from edgekit.bench.report import BenchmarkReport
 from edgekit.bench.samples import MachineState
 from edgekit.bench.throttling import explain
+from edgekit.report.power import battery_table, energy_table
+from edgekit.report.stages import stages_table
+from edgekit.report.sustained import sustained_table
+from edgekit.report.throughput import throughput_table
+from edgekit.report.units import mebibytes, milliseconds
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
-
-MIB = 2**20
 
 
 def print_report(report: BenchmarkReport, console: "Console") -> None:
@@ -26,8 +30,24 @@ def print_report(report: BenchmarkReport, console: "Console") -> None:
     console.print(f"[bold]{escape(report.model)}[/] on [bold]{escape(report.device)}[/] ({kind} {digest[:12]})")
     console.print(escape(f"{board}{cores}, {report.runtime.name} {report.runtime.version}, {report.delegate}"))
     console.print(latency_table(report))
+    for table in _parts(report):
+        console.print(table)
     for when, state in (("before", report.before), ("after", report.after)):
         console.print(escape(f"{when}: {_state(state)}"), style="dim")
+
+
+def _parts(report: BenchmarkReport) -> "Iterator[Table]":
+    """What was asked for beside latency and memory."""
+    if report.stages is not None:
+        yield stages_table(report.stages)
+    if report.throughput is not None:
+        yield throughput_table(report.throughput)
+    if report.energy is not None:
+        yield energy_table(report.energy)
+    if report.sustained is not None:
+        yield sustained_table(report.sustained)
+    if report.battery is not None:
+        yield battery_table(report.battery)
 
 
 def latency_table(report: BenchmarkReport) -> "Table":
@@ -63,17 +83,6 @@ def _column(result: Result) -> list[tuple[str, str]]:
         ("  of that before the model was loaded", mebibytes(result.rss_before_load_bytes)),
         ("inferences timed", str(result.num_runs)),
     ]
-
-
-def milliseconds(value: float) -> str:
-    """Four significant digits, never in powers of ten."""
-    whole = len(str(int(value))) if value >= 1 else 0
-    return f"{value:.{max(0, 4 - whole)}f}"
-
-
-def mebibytes(value: int | None) -> str:
-    """One decimal; ``unknown`` where the device does not tell."""
-    return "unknown" if value is None else f"{value / MIB:.1f}"
 
 
 def _state(state: MachineState) -> str:

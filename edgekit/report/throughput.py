@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from edgekit.bench.throughput import Throughput, ThroughputReport
-from edgekit.report.table import mebibytes, milliseconds
+from edgekit.report.units import mebibytes, milliseconds
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from edgekit.report.table import milliseconds
+from edgekit.report.units import milliseconds
 from edgekit.tune.decision import Setup
 from edgekit.tune.run import TuneReport
 

@@ -1,0 +1,192 @@
+"""Everything ``edgekit bench`` was asked for, one part after the other over one connection, as one report."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from msgspec.structs import replace
+
+from edgekit.artifact import Artifact
+from edgekit.bench.battery import BATTERY_SECS, IDLE_SHARE, summarize_battery
+from edgekit.bench.choice import choose_battery, choose_gauge
+from edgekit.bench.energy import ENERGY_PROCESSES, ENERGY_SECS, energy_schedule, summarize_energy
+from edgekit.bench.external import Meter, clock_findings, measure_offset, merge, midway
+from edgekit.bench.plan import BenchOptions, Configuration, configurations, read_subject
+from edgekit.bench.record import OnSecond, record
+from edgekit.bench.recording import Recording, Segment, gauge_notes
+from edgekit.bench.report import BenchmarkReport
+from edgekit.bench.run import bench
+from edgekit.bench.stages import measure_stages
+from edgekit.bench.sustained import summarize_sustained
+from edgekit.bench.throughput import measure_throughput, tune_threads
+from edgekit.entries import FindingEntry
+from edgekit.progress import Progress, silent
+from edgekit.transport import Connection
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What is measured beside latency and memory."""
+
+    energy: bool = False
+    """Joules of an inference."""
+    energy_secs: float = ENERGY_SECS
+    gauge: str | None = None
+    """The gauge for energy and battery; None: the best there is."""
+    battery: bool = False
+    """Drain, and hours of operation."""
+    battery_secs: float = BATTERY_SECS
+    """Of a battery run without ``sustained_secs``."""
+    sustained_secs: float | None = None
+    """Seconds of load without a break; None: no sustained run."""
+    rate_per_s: float | None = None
+    """Inferences per second of the sustained load and the battery's; None: as fast as they go."""
+    whole_way: bool = False
+    """Pre- and postprocessing, timed apart."""
+    sample: Path | None = None
+    """What the whole way begins with; None: drawn."""
+    streams: tuple[int, ...] = ()
+    """Numbers of interpreters at once."""
+    tune_threads: bool = False
+    """Every sensible number of threads and streams."""
+
+
+def run_session(
+    model: Artifact | Path,
+    connection: Connection,
+    options: BenchOptions,
+    parts: Parts,
+    *,
+    meter: Meter | None = None,
+    progress: Progress = silent,
+) -> BenchmarkReport:
+    """Latency and memory first, from a cool device, and what lasts longest last.
+
+    ``meter``: an external one, which is the gauge for energy then.
+
+    Raises what ``bench``, ``record`` and the summaries do: DeviceFaultError without a gauge that can be read, DataError
+    for a sample that does not fit, TransportError.
+    """
+    subject = read_subject(model)
+    first = configurations(subject, options, connection.device)[0]
+    _check_gauges(first, connection, options, parts, metered=meter is not None)
+    report = bench(model, connection, options, on_progress=_counting(progress, "latency"))
+    if parts.whole_way:
+        stages, found = measure_stages(
+            model, connection, options, sample=parts.sample, on_progress=_counting(progress, "whole way")
+        )
+        report = _with(report, found, stages=stages)
+    if parts.tune_threads:
+        throughput, found = tune_threads(subject, connection, options, on_progress=_counting(progress, "threads"))
+        report = _with(report, found, throughput=throughput)
+    elif parts.streams:
+        throughput, found = measure_throughput(
+            subject,
+            connection,
+            options,
+            streams=parts.streams,
+            num_threads=options.num_threads,
+            on_progress=_counting(progress, "streams"),
+        )
+        report = _with(report, found, throughput=throughput)
+    if parts.energy:
+        report = _energy(report, first, connection, options, parts, meter, progress)
+    if parts.sustained_secs is not None or parts.battery:
+        report = _lasting(report, first, connection, options, parts, progress)
+    return report
+
+
+def _check_gauges(
+    first: Configuration, connection: Connection, options: BenchOptions, parts: Parts, *, metered: bool
+) -> None:
+    """Raise DeviceFaultError before minutes of measuring, where energy or battery have no gauge to be read from."""
+    if not (parts.battery or (parts.energy and not metered)):
+        return
+    cold: BenchOptions = replace(options, cooldown_c=None)
+    there = record(first, connection, (), cold, processes=0)
+    if parts.energy and not metered:
+        choose_gauge(there.traces, parts.gauge, blocked=there.blocked)
+    if parts.battery:
+        choose_battery(there.traces, parts.gauge)
+
+
+def _energy(
+    report: BenchmarkReport,
+    first: Configuration,
+    connection: Connection,
+    options: BenchOptions,
+    parts: Parts,
+    meter: Meter | None,
+    progress: Progress,
+) -> BenchmarkReport:
+    def take() -> Recording:
+        return record(
+            first,
+            connection,
+            energy_schedule(parts.energy_secs),
+            options,
+            processes=ENERGY_PROCESSES,
+            on_second=_seconds(progress, "energy"),
+        )
+
+    recording, said = (take(), ()) if meter is None else _metered(take, meter, connection)
+    energy, found = summarize_energy(recording, gauge=parts.gauge if meter is None else meter.gauge.name)
+    report = _with(report, (*said, *gauge_notes(recording), *found), energy=energy)
+    return _with(report, (), recordings={**report.recordings, "energy": recording})
+
+
+def _metered(
+    take: Callable[[], Recording], meter: Meter, connection: Connection
+) -> tuple[Recording, tuple[FindingEntry, ...]]:
+    before = measure_offset(connection)
+    with meter:
+        recording = take()
+        trace = meter.trace()
+    offset = midway(before, measure_offset(connection))
+    return merge(recording, trace, offset.offset_ns), clock_findings(recording, offset)
+
+
+def _lasting(
+    report: BenchmarkReport,
+    first: Configuration,
+    connection: Connection,
+    options: BenchOptions,
+    parts: Parts,
+    progress: Progress,
+) -> BenchmarkReport:
+    recording = record(
+        first, connection, lasting_schedule(parts), options, processes=1, on_second=_seconds(progress, "sustained")
+    )
+    report = _with(report, gauge_notes(recording), recordings={**report.recordings, "sustained": recording})
+    if parts.sustained_secs is not None:
+        sustained, found = summarize_sustained(recording)
+        report = _with(report, found, sustained=sustained)
+    if parts.battery:
+        battery, found = summarize_battery(recording, rate_per_s=parts.rate_per_s, gauge=parts.gauge)
+        report = _with(report, found, battery=battery)
+    return report
+
+
+def _counting(progress: Progress, step: str) -> Callable[[int, int], None]:
+    return lambda done, total: progress(step, done, total)
+
+
+def _seconds(progress: Progress, step: str) -> OnSecond:
+    return lambda done, total: progress(f"{step}, s", round(done), round(total))
+
+
+def _with(report: BenchmarkReport, findings: Iterable[FindingEntry], **parts: Any) -> BenchmarkReport:
+    """With these parts, and with the findings that are not in it yet."""
+    known = {(item.name, item.message): item for item in (*report.findings, *findings)}
+    changed: BenchmarkReport = replace(report, findings=tuple(known.values()), **parts)
+    return changed
+
+
+def lasting_schedule(parts: Parts) -> tuple[Segment, ...]:
+    """One load without a break, for heat and battery both; a battery's has idle time before and after it."""
+    share = 1 - 2 * IDLE_SHARE
+    load = share * parts.battery_secs if parts.sustained_secs is None else parts.sustained_secs
+    middle = Segment(kind="load", secs=load, rate_per_s=parts.rate_per_s)
+    idle = Segment(kind="idle", secs=load / share * IDLE_SHARE)
+    return (idle, middle, idle) if parts.battery else (middle,)
