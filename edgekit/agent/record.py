@@ -39,7 +39,7 @@ def record(request: Request, stdin: BinaryIO, emit: Emit) -> Result:
     cool_down_as_asked(request["cooldown"], emit)
     before = read_state(slow=True)
     with governor(request["governor"]):
-        recorder = Recorder(gauges, request["states_s"], emit)
+        recorder = Recorder(gauges, request["states_s"], emit, read=read_state)
         for number in range(request["processes"]):
             emit("started", process=number)
             child = Child("record-process", options)
@@ -61,13 +61,19 @@ class Recorder:
     """Reads each gauge whenever it is due, and the machine's state every ``states_s``."""
 
     def __init__(
-        self, gauges: List[Gauge], states_s: float, emit: Emit, clock: Callable[[], int] = time.monotonic_ns
+        self,
+        gauges: List[Gauge],
+        states_s: float,
+        emit: Emit,
+        clock: Callable[[], int] = time.monotonic_ns,
+        read: Callable[[], Dict[str, Any]] = read_state,
     ) -> None:
         now = clock()
         self._gauges = gauges
         self._states_ns = int(states_s * 1e9)
         self._emit = emit
         self._clock = clock
+        self._read = read
         self._due = [now] * len(gauges)
         self._state_due = now
         self._flush_due = now + int(FLUSH_S * 1e9)
@@ -86,7 +92,7 @@ class Recorder:
             self._due[number] = max(self._due[number] + int(gauge.interval_s * 1e9), end)
         now = self._clock()
         if now >= self._state_due:
-            self._emit("state", **read_state())
+            self._emit("state", **self._read())
             self._state_due = max(self._state_due + self._states_ns, now)
         if now >= self._flush_due:
             self.flush()

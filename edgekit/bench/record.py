@@ -45,9 +45,9 @@ def record(
         answer=lambda event: answer_need(event, files, device),
         timeout_s=SILENCE_S,
     )
-    total = processes * sum(segment.secs for segment in schedule)
+    lengths = processes * [segment.secs for segment in schedule]
     return collect_recording(
-        _counted(events, on_second, total), device=device, schedule=tuple(schedule), processes=processes
+        _counted(events, on_second, lengths), device=device, schedule=tuple(schedule), processes=processes
     )
 
 
@@ -72,13 +72,18 @@ def _request(
     }
 
 
-def _counted(events: Iterator[dict[str, Any]], on_second: OnSecond, total: float) -> Iterator[dict[str, Any]]:
-    """Count segments that ended, and seconds within one by the looks at the machine's state."""
-    ended = within = 0.0
+def _counted(
+    events: Iterator[dict[str, Any]], on_second: OnSecond, lengths: Sequence[float]
+) -> Iterator[dict[str, Any]]:
+    """Count seconds of the segments that ended, and within one by the looks at the machine's state.
+
+    lengths: seconds of all segments of all processes, in order. Events are only counted: they are checked later.
+    """
+    ended, within, left = 0.0, 0.0, list(lengths)
     for event in events:
-        if event["event"] == "segment":
-            ended, within = ended + max(0, event["end_ns"] - event["start_ns"]) / 1e9, 0.0
-        elif event["event"] == "state":
-            within += STATES_S
-        on_second(min(total, ended + within), total)
+        if event["event"] == "segment" and left:
+            ended, within = ended + left.pop(0), 0.0
+        elif event["event"] == "state" and left:
+            within = min(left[0], within + STATES_S)
+        on_second(ended + within, sum(lengths))
         yield event

@@ -216,9 +216,10 @@ def _finding(note: GaugeNote, severity: Literal["info", "warning"]) -> FindingEn
 def _check(found: dict[str, list[Any]], device: str, schedule: tuple[Segment, ...], processes: int) -> None:
     ran = [(item.process, item.segment) for item in found["segment"]]
     expected = [(process, place) for process in range(processes) for place in range(len(schedule))]
+    asked = set(expected)
     numbers = [item.process for item in found["process"]]
     once = all(len(found[name]) == 1 for name in ("machine", "gauges", "done"))
-    inside = all((item.process, item.segment) in set(expected) for item in found["window"])
+    inside = all((item.process, item.segment) in asked for item in found["window"])
     if not once or ran != expected or numbers != list(range(processes)) or not inside:
         raise _contradiction(device, f"{len(ran)} of {len(expected)} segments and an end")
 
