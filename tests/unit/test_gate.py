@@ -3,11 +3,12 @@
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgekit.bench.comparison import Comparison
+from edgekit.bench.comparison import Comparison, compare_runs
 from edgekit.bench.gate import (
     GateReport,
     check_baseline,
@@ -18,6 +19,7 @@ from edgekit.bench.gate import (
     parse_max_regression,
     require_no_regression,
 )
+from edgekit.bench.latency import Result, summarize_processes
 from edgekit.bench.plan import BenchOptions
 from edgekit.bench.report import BenchmarkReport
 from edgekit.errors import InconclusiveError, MeasurementInvalidError, ProjectError, RegressionError, RunError
@@ -167,3 +169,46 @@ def test_measured_in_turns() -> None:
     require_no_regression(gate_comparisons([comparison_report()], max_regression=0.07))
     with pytest.raises(MeasurementInvalidError):
         gate_comparisons([comparison_report(findings=(INVALID,))], max_regression=0.03)
+
+
+LIKE = bench_report()
+
+
+def simulated(random: np.random.Generator, ms: float, *, process: float, block: float) -> Result:
+    """Five processes, each with a bias of its own, and what moves from block to block within them."""
+    blocks = ms * np.exp(random.normal(0, process, (5, 1)) + random.normal(0, block, (5, 10)))
+    samples = np.rint(1e6 * np.repeat(blocks, 2, axis=1)).astype(int).tolist()
+    like = LIKE.results[0].processes
+    return summarize_processes(
+        [msgspec.structs.replace(item, samples_ns=tuple(own)) for item, own in zip(like, samples, strict=True)]
+    )
+
+
+@pytest.mark.parametrize(
+    ("process", "block", "change", "exceeded", "kept"),
+    [
+        (0.003, 0.002, 0.0, (0, 0), (95, 100)),
+        (0.003, 0.002, 0.05, (85, 100), (0, 0)),
+        (0.01, 0.005, 0.0, (0, 0), (0, 40)),
+        (0.01, 0.005, 0.1, (90, 100), (0, 0)),
+        (0.05, 0.02, 0.0, (0, 0), (0, 5)),
+    ],
+    ids=["quiet, equal", "quiet, +5 %", "restless, equal", "restless, +10 %", "noisy, equal"],
+)
+def test_what_a_limit_of_3_percent_can_tell(
+    process: float, block: float, change: float, exceeded: tuple[int, int], kept: tuple[int, int]
+) -> None:
+    """What docs/ci.md says of recorded runs: no false alarm at any noise; what a noisy machine cannot tell is open."""
+    random = np.random.default_rng(20261121)
+    decisions = [
+        decide(
+            compare_runs(
+                simulated(random, 1.0, process=process, block=block),
+                simulated(random, 1.0 + change, process=process, block=block),
+            ),
+            0.03,
+        )
+        for _ in range(100)
+    ]
+    assert exceeded[0] <= decisions.count("exceeded") <= exceeded[1]
+    assert kept[0] <= decisions.count("kept") <= kept[1]
