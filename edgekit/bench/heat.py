@@ -116,9 +116,9 @@ def _late(report: "SustainedReport") -> Iterator[FindingEntry]:
         yield from _finding(
             "warning",
             "late",
-            f"{report.late} of {report.inferences} inferences began more than one period late: the device does not "
-            f"keep {report.rate_per_s:g} inferences a second.",
-            "Ask for fewer, use more threads or a smaller model.",
+            f"{report.late} of {report.inferences} inferences began more than one period late: of "
+            f"{report.rate_per_s:g} a second that were asked for {report.inferences / report.secs:.1f} were run.",
+            "Ask for fewer, stop other programs, use more threads or a smaller model.",
         )
 
 
