@@ -1,7 +1,7 @@
 """An external meter's readings beside the device's own: its clock is the host's, so it is moved to the device's."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -50,6 +50,20 @@ class ClockOffset:
 
 class _Pong(Document, frozen=True, kw_only=True):
     monotonic_ns: Duration
+
+
+def record_beside(
+    meter: Meter, connection: Connection, run: Callable[[], Recording]
+) -> tuple[Recording, tuple[FindingEntry, ...]]:
+    """What ``run`` records of the device, with what ``meter`` reads meanwhile as its last trace; findings on clocks.
+
+    Raises what ``run``, ``measure_offset`` and ``merge`` raise, and MeterError.
+    """
+    before = measure_offset(connection)
+    with meter:
+        recording = run()
+    offset = midway(before, measure_offset(connection))
+    return merge(recording, meter.trace(), offset.offset_ns), clock_findings(recording, offset)
 
 
 def measure_offset(connection: Connection) -> ClockOffset:

@@ -3,13 +3,14 @@
 import io
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Self
 
+import msgspec
 import pytest
 
 from edgekit.agent.clock import clock
 from edgekit.bench import external
-from edgekit.bench.external import ClockOffset, clock_findings, measure_offset, merge, midway
+from edgekit.bench.external import ClockOffset, clock_findings, measure_offset, merge, midway, record_beside
 from edgekit.bench.recording import Channel, Gauge, GaugeNote, Recording, Segment, Stretch, Trace, gauge_notes
 from edgekit.bench.samples import MachineFacts, MachineState
 from edgekit.errors import DeviceFaultError, MeasurementInvalidError
@@ -128,6 +129,39 @@ def test_this_machine_s_clock_is_this_machine_s() -> None:
         offset = measure_offset(connection)
     assert abs(offset.offset_ns) <= offset.uncertainty_ns
     assert 0 < offset.uncertainty_ns < 50 * MS
+
+
+class Stopwatch:
+    """A meter that reads once when it starts and once when it ends."""
+
+    gauge = trace().gauge
+
+    def __init__(self) -> None:
+        self.times: list[int] = []
+
+    def trace(self) -> Trace:
+        return trace(times=tuple(self.times))
+
+    def __enter__(self) -> Self:
+        self.times.append(time.monotonic_ns())
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.times.append(time.monotonic_ns())
+
+
+def test_a_run_beside_a_meter() -> None:
+    def run() -> Recording:
+        now = time.monotonic_ns()
+        stretch = Stretch(process=0, segment=1, start_ns=now - 1000 * MS, end_ns=now + 1000 * MS, inferences=1)
+        return msgspec.structs.replace(recording(), stretches=(stretch,))
+
+    meter = Stopwatch()
+    with connect(find_device("local")) as connection:
+        merged, findings = record_beside(meter, connection, run)
+    assert findings == ()
+    (only,) = merged.traces
+    assert only.monotonic_ns == pytest.approx(meter.times, abs=20 * MS)
 
 
 def answering(monkeypatch: pytest.MonkeyPatch, pong: Callable[[int], dict[str, Any]], pings: int) -> None:

@@ -240,6 +240,12 @@ def test_a_mouse_is_not_the_device(tmp_path: Path) -> None:
     assert values(mouse) == {"capacity_percent": 80, "on_battery": 1}
 
 
+def test_a_ups_may_feed_others_too(tmp_path: Path) -> None:
+    gauge = only(battery(tmp_path, "ups", type="UPS"))
+    assert not gauge.whole_device
+    assert gauge.covers == "all that hangs on this uninterruptible power supply, this device and others"
+
+
 def test_of_two_batteries_none_is_the_whole_device(tmp_path: Path) -> None:
     battery(tmp_path, "BAT0")
     root = battery(tmp_path, "BAT1")
@@ -273,7 +279,7 @@ def test_no_supplies_at_all(tmp_path: Path) -> None:
 TEXTS = st.one_of(st.integers().map(str), st.text(max_size=20), st.sampled_from(["Discharging", "Battery", "Charging"]))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.dictionaries(st.sampled_from(sorted({*LAPTOP, "charge_now", "charge_full", "scope", "power_now"})), TEXTS))
 def test_whatever_a_driver_says_nothing_breaks(files: dict[str, str]) -> None:
     with tempfile.TemporaryDirectory() as root:

@@ -25,6 +25,8 @@ from edgekit.agent.sensors import entries, is_forbidden, label, read_int, read_s
 
 HWMON = "sys/class/hwmon"
 INA3221 = "ina3221"
+JETSON = "nvidia,tegra"
+"""In the device tree's ``compatible`` of every Jetson."""
 WHOLE_MODULES = ("VDD_IN", "POM_5V_IN", "VIN")
 """Labels of the rail that feeds all of a Jetson module: Orin Nano and NX, Xavier NX and TX2; Nano; Thor."""
 MICRO, MILLI = 1e-6, 1e-3
@@ -145,7 +147,7 @@ def _read(rail: Rail) -> Optional[Dict[str, float]]:
 def _gauge(name: str, rail: Rail) -> Gauge:
     values = _read(rail) or {}
     steps = _resolutions(rail, values)
-    whole = rail.name in WHOLE_MODULES and rail.chip.startswith("ina")
+    whole = rail.name in WHOLE_MODULES and JETSON in (read_text(rail.root, "proc/device-tree/compatible") or "")
     if whole:
         covers = "the whole module behind the rail %s; not what the carrier board draws beside it" % rail.name
     else:

@@ -124,6 +124,8 @@ def _gauge(name: str, supply: Supply, notes: Tuple[Note, ...], *, own: bool, who
 def _covers(supply: Supply, *, own: bool) -> str:
     if not own:
         return "a peripheral with a battery of its own, not this device"
+    if read_text(supply.root, os.path.join(supply.folder, "type")) == "UPS":
+        return "all that hangs on this uninterruptible power supply, this device and others"
     if supply.battery:
         return "all that is drawn from this battery; while a charger is attached, only what flows into or out of it"
     return "all that is drawn from this supply, the charging of a battery included"
