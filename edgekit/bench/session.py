@@ -76,10 +76,10 @@ def run_session(
         stages, found = measure_stages(
             model, connection, options, sample=parts.sample, on_progress=_counting(progress, "whole way")
         )
-        report = _with(report, found, stages=stages)
+        report = _with(report, "Whole way", found, stages=stages)
     if parts.tune_threads:
         throughput, found = tune_threads(subject, connection, options, on_progress=_counting(progress, "threads"))
-        report = _with(report, found, throughput=throughput)
+        report = _with(report, "Streams", found, throughput=throughput)
     elif parts.streams:
         throughput, found = measure_throughput(
             subject,
@@ -89,7 +89,7 @@ def run_session(
             num_threads=options.num_threads,
             on_progress=_counting(progress, "streams"),
         )
-        report = _with(report, found, throughput=throughput)
+        report = _with(report, "Streams", found, throughput=throughput)
     if parts.energy:
         report = _energy(report, first, connection, options, parts, meter, progress)
     if parts.sustained_secs is not None or parts.battery:
@@ -132,8 +132,9 @@ def _energy(
 
     recording, said = (take(), ()) if meter is None else _metered(take, meter, connection)
     energy, found = summarize_energy(recording, gauge=parts.gauge if meter is None else meter.gauge.name)
-    report = _with(report, (*said, *gauge_notes(recording), *found), energy=energy)
-    return _with(report, (), recordings={**report.recordings, "energy": recording})
+    findings = (*said, *gauge_notes(recording), *found)
+    recordings = {**report.recordings, "energy": recording}
+    return _with(report, "Energy", findings, energy=energy, recordings=recordings)
 
 
 def _metered(
@@ -158,13 +159,15 @@ def _lasting(
     recording = record(
         first, connection, lasting_schedule(parts), options, processes=1, on_second=_seconds(progress, "sustained")
     )
-    report = _with(report, gauge_notes(recording), recordings={**report.recordings, "sustained": recording})
+    report = _with(
+        report, "Sustained", gauge_notes(recording), recordings={**report.recordings, "sustained": recording}
+    )
     if parts.sustained_secs is not None:
         sustained, found = summarize_sustained(recording)
-        report = _with(report, found, sustained=sustained)
+        report = _with(report, "Sustained", found, sustained=sustained)
     if parts.battery:
         battery, found = summarize_battery(recording, rate_per_s=parts.rate_per_s, gauge=parts.gauge)
-        report = _with(report, found, battery=battery)
+        report = _with(report, "Battery", found, battery=battery)
     return report
 
 
@@ -176,10 +179,16 @@ def _seconds(progress: Progress, step: str) -> OnSecond:
     return lambda done, total: progress(f"{step}, s", round(done), round(total))
 
 
-def _with(report: BenchmarkReport, findings: Iterable[FindingEntry], **parts: Any) -> BenchmarkReport:
-    """With these parts, and with the findings that are not in it yet."""
-    known = {(item.name, item.message): item for item in (*report.findings, *findings)}
-    changed: BenchmarkReport = replace(report, findings=tuple(known.values()), **parts)
+def _with(report: BenchmarkReport, part: str, findings: Iterable[FindingEntry], **parts: Any) -> BenchmarkReport:
+    """With these parts and findings; what was found before, and is again with other figures, says in which part."""
+    known = {(item.name, item.message) for item in report.findings}
+    names = {item.name for item in report.findings}
+    new = [
+        replace(item, message=f"{part}: {item.message}") if item.name in names else item
+        for item in findings
+        if (item.name, item.message) not in known
+    ]
+    changed: BenchmarkReport = replace(report, findings=(*report.findings, *new), **parts)
     return changed
 
 

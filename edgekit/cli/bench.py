@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgekit.cli.bench_options import measurement_options, parse_regression, part_options, take_parts
+from edgekit.cli.bench_options import measurement_options, parse_regression, part_options, say_where, take_parts
 from edgekit.cli.options import bar_progress, common, emit, option, output, print_findings, progress
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from edgekit.bench import BenchmarkReport, BenchOptions
     from edgekit.bench.comparison import ComparisonReport
     from edgekit.bench.gate import GateReport
-    from edgekit.history import Kept, RunRecord
+    from edgekit.history import RunRecord
     from edgekit.progress import Progress
     from edgekit.transport import Connection
 
@@ -82,7 +82,9 @@ def command(
     if not as_json:
         print_report(report, output())
         print_findings((*report.findings, *kept.findings, *(gate.findings if gate else ())))
-        _say(kept, gate, html)
+        say_where(kept, html)
+        if gate is not None:
+            _say(gate)
     if not allow_invalid:
         require_valid(report, details=facts)
     if gate is not None:
@@ -133,14 +135,8 @@ def _gate(
     return gate_run(report, reference.bench, name=reference.id, max_regression=max_regression)
 
 
-def _say(kept: "Kept", gate: "GateReport | None", html: Path | None) -> None:
-    """Where it is, and what the gate says."""
+def _say(gate: "GateReport") -> None:
     from edgekit.bench.gate import describe
 
-    if kept.path is not None:
-        click.echo(f"kept as {kept.record.id}", err=True)
-    if html is not None:
-        click.echo(f"written: {html}", err=True)
-    if gate is not None:
-        for line in describe(gate):
-            click.echo(f"against {gate.baseline}: {line}")
+    for line in describe(gate):
+        click.echo(f"against {gate.baseline}: {line}")

@@ -11,6 +11,7 @@ from edgekit.cli.options import F, option
 
 if TYPE_CHECKING:
     from edgekit.bench.session import Parts
+    from edgekit.history import Kept
 
 SECONDS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 MIN_SUSTAINED_S = 30.0
@@ -146,3 +147,11 @@ def take_parts(settings: dict[str, Any]) -> "Parts":
     if parts.sustained_secs is not None and parts.sustained_secs < MIN_SUSTAINED_S:
         raise click.UsageError(f"--sustained takes {MIN_SUSTAINED_S:.0f}s or more: less tells nothing about heat.")
     return parts
+
+
+def say_where(kept: "Kept", html: Path | None) -> None:
+    """Where a run and its page are."""
+    if kept.path is not None:
+        click.echo(f"kept as {kept.record.id}", err=True)
+    if html is not None:
+        click.echo(f"written: {html}", err=True)

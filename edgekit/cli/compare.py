@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgekit.cli.bench_options import parse_mask, parse_regression
+from edgekit.cli.bench_options import parse_mask, parse_regression, say_where
 from edgekit.cli.options import common, emit, option, output, print_findings, progress
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ def _margin(context: click.Context, parameter: click.Parameter, value: str) -> f
 @option("--delegate", help="xnnpack, none, or a library's path on the device.  [default: the model's]")
 @option("--cpu-mask", "cpus", callback=parse_mask, help="CPUs to run on, hexadecimal: f0 is 4 to 7.")
 @option("--governor", help="CPU governor for the time of the run, such as performance; put back afterwards.")
+@option("--html", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="The report as a page.")
+@option("--note", help="Kept with the run, such as why it was made.")
 @option("--allow-invalid", is_flag=True, help="Go on although clocks or throttling moved.")
 @common  # fmt: skip
 def command(
@@ -66,6 +68,8 @@ def command(
     margin: float,
     max_secs: float,
     num_threads: int,
+    html: Path | None,
+    note: str | None,
     allow_invalid: bool,
     as_json: bool,
     verbose: bool,  # noqa: ARG001 - acts in its callback
@@ -78,14 +82,22 @@ def command(
     """
     from edgekit.bench import BenchOptions
     from edgekit.bench.comparison import require_decided, require_valid
+    from edgekit.history import keep
     from edgekit.report import comparison_document, print_comparison
+    from edgekit.report.html import check_html, write_html
 
+    if html is not None:
+        check_html(html)
     options = BenchOptions(num_threads=(num_threads,), **settings)
     report = _compare(models, device, options, margin=margin, max_secs=max_secs)
-    facts = comparison_document(report)
+    kept = keep(report, note=note)
+    if html is not None:
+        write_html([report], html)
+    facts = {**comparison_document(report), "run": None if kept.path is None else kept.record.id}
     if not as_json:
         print_comparison(report, output())
-        print_findings(report.findings)
+        print_findings((*report.findings, *kept.findings))
+        say_where(kept, html)
     if not allow_invalid:
         require_valid(report, details=facts)
     require_decided(report.comparisons, margin=margin, details=facts)
