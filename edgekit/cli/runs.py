@@ -10,6 +10,8 @@ import click
 from edgekit.cli.options import common, console, emit, output, print_findings
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from edgekit.bench.comparison import ComparisonReport
     from edgekit.bench.report import BenchmarkReport
     from edgekit.history import RunRecord
@@ -37,25 +39,29 @@ def list_command(
     verbose: bool,  # noqa: ARG001 - acts in its callback
 ) -> None:
     """Show the kept runs, newest first. A damaged file is a line too."""
-    from edgekit.history import DamagedRun, RunRecord, list_runs
+    from edgekit.history import DamagedRun, list_runs
 
     fitting = (
         run
         for run in list_runs()
         if isinstance(run, DamagedRun) or (model in {None, *run.models} and device in {None, run.report.device})
     )
-    runs = list(islice(fitting, limit))
-    kept = [run for run in runs if isinstance(run, RunRecord)]
-    damaged = [run for run in runs if isinstance(run, DamagedRun)]
+    shown: list[Any] = []  # not the runs: all their samples would be in memory at once
+    damaged = []
+    for run in islice(fitting, limit):
+        if isinstance(run, DamagedRun):
+            damaged.append(run)
+        else:
+            shown.append(_facts(run) if as_json else _rows(run))
     if as_json:
-        emit({"runs": [_facts(run) for run in kept], "damaged": damaged})
+        emit({"runs": shown, "damaged": damaged})
         return
-    if runs:
-        output().print(_table(kept))
-    else:
+    if shown:
+        output().print(_table([row for rows in shown for row in rows]))
+    elif not damaged:
         click.echo("No runs are kept here that fit; `edgekit bench` keeps each of its own.", err=True)
-    for run in damaged:
-        console().print(f"damaged: {run.id}: {run.message}", markup=False, style="yellow")
+    for item in damaged:
+        console().print(f"damaged: {item.id}: {item.message}", markup=False, style="yellow")
 
 
 def _facts(run: "RunRecord") -> dict[str, Any]:
@@ -78,9 +84,8 @@ def _facts(run: "RunRecord") -> dict[str, Any]:
     return {**facts, "comparisons": run.comparison.comparisons if run.comparison else ()}
 
 
-def _table(runs: "list[RunRecord]") -> Any:
+def _table(rows: list[tuple[str, ...]]) -> "Table":
     from rich import box
-    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -91,19 +96,20 @@ def _table(runs: "list[RunRecord]") -> Any:
     for name in ("median, ms", "interval", "energy, mJ"):
         table.add_column(name, justify="right")
     table.add_column("")
-    for run in runs:
-        for row in _rows(run):
-            table.add_row(
-                escape(run.id), _age(datetime.now(UTC) - run.created), *row, "" if run.valid else "[red]invalid[/]"
-            )
+    for row in rows:
+        table.add_row(*row)
     return table
 
 
 def _rows(run: "RunRecord") -> list[tuple[str, ...]]:
+    from rich.markup import escape
+
     from edgekit.bench.report import BenchmarkReport
 
     report = run.report
-    return _bench_rows(report) if isinstance(report, BenchmarkReport) else _comparison_rows(report)
+    rows = _bench_rows(report) if isinstance(report, BenchmarkReport) else _comparison_rows(report)
+    age = _age(datetime.now(UTC) - run.created)
+    return [(escape(run.id), age, *row, "" if run.valid else "[red]invalid[/]") for row in rows]
 
 
 def _age(passed: timedelta) -> str:
