@@ -220,6 +220,7 @@ def stages() -> StagesReport:
     medians = {"preprocess": 6.2, "inference": 12.1, "postprocess": 0.84, "whole": 19.3}
     return StagesReport(
         sample="photo.jpg (480, 640, 3) uint8",
+        processes=5,
         stages=tuple(
             Stage(name=name, latency_ms=latency(value), share=value / 19.3)  # type: ignore[arg-type]
             for name, value in medians.items()

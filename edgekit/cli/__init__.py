@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "rollback": ("rollback", "Go back to the version before."),
     "bench": ("bench", "Measure latency and memory on a device."),
     "runs": ("runs", "Kept runs: list, show, export."),
+    "report": ("report", "Show kept runs side by side, here or as a page."),
     "compare": ("compare", "Say which of two or more models is faster on a device, and how sure that is."),
     "tune": ("tune", "Find the fastest file, threads and delegate that keep the accuracy."),
     "target": ("target", "Target profiles: list, show."),

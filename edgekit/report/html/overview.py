@@ -17,7 +17,7 @@ MOST_LINES = 5
 
 def write_overview(reports: Sequence[BenchmarkReport]) -> Section:
     """Of the first thread count of each."""
-    named = [(f"{place + 1}. {report.model} on {report.device}", report) for place, report in enumerate(reports)]
+    named = _named(reports)
     figures = [histogram([(name, report.results[0]) for name, report in named[:MOST_LINES]])]
     if len([report for _, report in named if "sustained" in report.recordings]) > 1:
         figures.append(_timelines(named))
@@ -26,13 +26,18 @@ def write_overview(reports: Sequence[BenchmarkReport]) -> Section:
     ]
     if len(named) > MOST_LINES:
         text.append(f"The figures show the first {MOST_LINES} of {len(named)} runs.")
-    return Section(title="Side by side", text=tuple(text), pieces=(_table(named), *figures))
+    return Section(title="Side by side", text=tuple(text), pieces=(side_by_side(reports), *figures))
 
 
-def _table(named: Sequence[tuple[str, BenchmarkReport]]) -> Table:
-    first = named[0][1]
+def _named(reports: Sequence[BenchmarkReport]) -> list[tuple[str, BenchmarkReport]]:
+    return [(f"{place + 1}. {report.model} on {report.device}", report) for place, report in enumerate(reports)]
+
+
+def side_by_side(reports: Sequence[BenchmarkReport]) -> Table:
+    """A row for each run, with its change against the first."""
+    first = reports[0]
     rows = []
-    for name, report in named:
+    for name, report in _named(reports):
         result = report.results[0]
         latency = result.latency_ms
         low, high = latency.median_interval
