@@ -34,8 +34,8 @@ SILENCE_S = 60.0
 """The agent says something every few seconds."""
 MAX_SECS = 8.0
 """With the connection and the start of the agent a comparison of small models stays below ten seconds."""
-MIN_ROUNDS = 8
-"""However slow the models: fewer cannot promise 95 % for more than a few candidates."""
+MIN_ROUNDS = 6
+"""However slow the models: fewer cannot promise 95 % for one candidate, see ``effect.choose_rank``."""
 MAX_ROUNDS = 1000
 BLOCK_S = 0.002
 """Longer blocks see more of what the machine does in between; in shorter ones a cold cache weighs more."""

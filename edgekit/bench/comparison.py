@@ -42,7 +42,7 @@ class Comparison(Document, frozen=True, kw_only=True):
     """Of the effect; it holds the true one with at least the chance ``level``."""
     level: float
     needed_rounds: int | None
-    """How many more rounds would probably decide; None where it is decided, or where nobody can tell."""
+    """How many more rounds would probably decide; None where it is decided, or where that cannot be foretold."""
 
 
 class ComparisonReport(Document, frozen=True, kw_only=True):
@@ -112,7 +112,11 @@ def require_decided(
     open_ones = [item for item in comparisons if item.verdict == "inconclusive"]
     if open_ones:
         needed = [item.needed_rounds for item in open_ones if item.needed_rounds is not None]
-        more = f"About {max(needed)} more rounds would probably decide" if needed else "More rounds may decide"
+        more = (
+            f"About {max(needed)} more rounds would probably decide"
+            if len(needed) == len(open_ones)
+            else "How many more rounds would decide cannot be foretold"
+        )
         raise InconclusiveError(
             " ".join(_undecided(item, margin) for item in open_ones),
             hint=f"{more}: use a larger --max-secs, a quieter machine, or a larger --margin.",
@@ -124,7 +128,7 @@ def _undecided(item: Comparison, margin: float) -> str:
     low, high = (100 * bound for bound in item.interval)
     return (
         f"{item.candidate} against {item.baseline} is inconclusive: the change of its latency lies between "
-        f"{low:+.2f} % and {high:+.2f} %, on both sides of the margin of {100 * margin:g} %."
+        f"{low:+.2f} % and {high:+.2f} %, neither within the margin of {100 * margin:g} % nor outside."
     )
 
 

@@ -78,7 +78,7 @@ def command(
     """Say which of MODELS is faster on a device, by how much, and how sure that is.
 
     MODELS are folders of artifacts or .tflite files; the others are compared with the first. They take turns, in fresh
-    processes every time. Exit code 7: the rounds decide nothing, and the last line says how many more would.
+    processes every time. Exit code 7: undecided; the last line says how many more rounds would probably decide.
     """
     from edgekit.bench import BenchOptions
     from edgekit.bench.comparison import require_decided, require_valid

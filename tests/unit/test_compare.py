@@ -314,7 +314,7 @@ def test_recorded_runs_are_compared_carefully() -> None:
     assert (unsure.verdict, unsure.needed_rounds) == ("inconclusive", None)
     with pytest.raises(InconclusiveError) as error:
         require_decided([unsure, slower], margin=0.03)
-    assert error.value.hint.startswith("More rounds may decide")
+    assert error.value.hint.startswith("How many more rounds would decide cannot be foretold")
 
 
 def test_rounds_take_turns_on_groups_of_cpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
