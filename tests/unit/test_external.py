@@ -11,7 +11,17 @@ import pytest
 from edgekit.agent.clock import clock
 from edgekit.bench import external
 from edgekit.bench.external import ClockOffset, clock_findings, measure_offset, merge, midway, record_beside
-from edgekit.bench.recording import Channel, Gauge, GaugeNote, Recording, Segment, Stretch, Trace, gauge_notes
+from edgekit.bench.recording import (
+    Channel,
+    Gauge,
+    GaugeNote,
+    Recording,
+    Segment,
+    Stretch,
+    Trace,
+    collect_recording,
+    gauge_notes,
+)
 from edgekit.bench.samples import MachineFacts, MachineState
 from edgekit.errors import DeviceFaultError, MeasurementInvalidError
 from edgekit.transport import connect, find_device
@@ -213,6 +223,22 @@ def test_too_few_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     answering(monkeypatch, lambda _number: {"monotonic_ns": 1}, 3)
     with pytest.raises(DeviceFaultError, match="3 of 20 times of its clock"):
         measure_offset(FakeConnection())  # type: ignore[arg-type]
+
+
+def test_what_cannot_be_read_comes_with_the_gauges() -> None:
+    like = recording()
+    facts: dict[str, Any] = {name: msgspec.to_builtins(getattr(like, name)) for name in ("machine", "before", "after")}
+    note = {"name": "gauge-forbidden", "message": "rapl is there.", "fix": "Log in as root."}
+    events = [
+        {"event": "machine", **facts["machine"]},
+        {"event": "gauges", "gauges": [], "blocked": [note]},
+        {"event": "done", "before": facts["before"], "after": facts["after"]},
+    ]
+    collected = collect_recording(events, device="pi", schedule=(), processes=0)
+    assert collected.blocked == (GaugeNote(**note),)
+    events[1] = {"event": "gauges", "gauges": [], "blocked": [{**note, "fix": 7}]}
+    with pytest.raises(DeviceFaultError, match="'gauges' event"):
+        collect_recording(events, device="pi", schedule=(), processes=0)
 
 
 @pytest.mark.parametrize(("traces", "severity"), [((), "warning"), ((trace(),), "info")])

@@ -134,6 +134,13 @@ def test_a_chip_of_which_only_the_label_is_known(tmp_path: Path) -> None:
     assert values(other) == {"energy_j": pytest.approx(1e-6)}
 
 
+def test_a_battery_is_not_counted_twice(tmp_path: Path) -> None:
+    plant(tmp_path, "sys/class/power_supply/BAT0", type="Battery", status="Discharging", power_now=5_000_000)
+    root = plant(tmp_path, f"{HWMON}/hwmon0", name="BAT0", power1_input=5_000_000)
+    (tmp_path / HWMON / "hwmon0/device").symlink_to("../../power_supply/BAT0")
+    assert [gauge.name for gauge in find_gauges(root).gauges] == ["power_supply/BAT0"]
+
+
 def test_channels_of_one_label_have_names_of_their_own(tmp_path: Path) -> None:
     root = plant(tmp_path, f"{HWMON}/hwmon0", name="amd\x07gpu", power1_input=1, power2_input=2)
     assert [gauge.name for gauge in hwmon.find(root).gauges] == ["hwmon0/amd?gpu-1", "hwmon0/amd?gpu-2"]

@@ -75,11 +75,13 @@ UNITS = {"power_w": MICRO, "energy_j": MICRO, "current_a": MILLI, "voltage_v": M
 
 
 def find(root: str = "/") -> Found:
-    """A gauge for every rail."""
+    """A gauge for every rail; batteries are power_supply's."""
     gauges: List[Gauge] = []
     blocked: List[Note] = []
     for monitor in entries(root, HWMON, "hwmon"):
         folder = os.path.join(HWMON, monitor)
+        if "/power_supply/" in os.path.realpath(os.path.join(root, folder, "device")):
+            continue  # a battery once more, without its status (drivers/power/supply/power_supply_hwmon.c)
         chip = label(read_text(root, os.path.join(folder, "name")) or "")
         rails = _rails(root, folder, chip)
         names = [rail.name for rail in rails]
