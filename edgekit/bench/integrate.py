@@ -13,7 +13,7 @@ from edgekit.bench.series import Array, Counter, Power
 MIN_JUMPS = 2
 """Changes between idle and load, one up and one down."""
 ANSWERED = 0.75
-"""Share of them that the readings must follow in the right direction; of a gauge that shows chance, half do."""
+"""Share of them that the readings must follow in the same direction; of a gauge that shows chance, half do."""
 MIN_MOVES = 3
 """Of a counter within a block: its edges are uncertain, what lies between them is not."""
 SETTLED = 5.0
@@ -86,12 +86,12 @@ def estimate_lag(power: Power, found: Sequence[Block]) -> Lag | None:
             areas.append(sign * (settled - mean) * secs)
             jumps.append(sign * (settled - before))
     total = sum(jumps)
-    answered = sum(jump > 0 for jump in jumps)
-    if len(jumps) < MIN_JUMPS or total <= 0 or answered < ANSWERED * len(jumps):
+    answered = sum(jump * total > 0 for jump in jumps)
+    if len(jumps) < MIN_JUMPS or answered < ANSWERED * len(jumps):
         return None
     mean_s = sum(areas) / total
     spread = sum((area - mean_s * jump) ** 2 for area, jump in zip(areas, jumps, strict=True))
-    error = sqrt(spread * len(jumps) / (len(jumps) - 1)) / total
+    error = sqrt(spread * len(jumps) / (len(jumps) - 1)) / abs(total)
     low, middle, high = (min(max(0.0, mean_s + shift * error), secs) for shift in (-2, 0, 2))
     return Lag(mean_s=middle, lower_s=low, upper_s=high)
 

@@ -53,10 +53,10 @@ class Counter:
 
 
 def columns(trace: Trace, names: Sequence[ChannelName], zero_ns: int) -> tuple[Array, list[Array]]:
-    """Times and values of the readings that answered in all channels of ``names``."""
+    """Times and values of the readings that answered, with numbers, in all channels of ``names``."""
     times = (np.array(trace.monotonic_ns, dtype=np.int64) - zero_ns) / NS_PER_S
     values = [np.array([np.nan if v is None else v for v in trace.values[name]], dtype=np.float64) for name in names]
-    there = np.all([~np.isnan(column) for column in values], axis=0)
+    there = np.all([np.isfinite(column) for column in values], axis=0)
     return times[there], [column[there] for column in values]
 
 
