@@ -21,11 +21,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from edgekit.bench.recording import Channel, ChannelName, Gauge, GaugeNote, Trace
 from edgekit.errors import MeterError
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from edgekit.bench.external import Meter
 
 OPTIONS = {
@@ -39,6 +42,8 @@ PERIOD_NS = 10_000
 SAMPLES_PER_READING = 1000
 """10 ms: as fine as anything here needs, and a long run stays small."""
 FRAME_BYTES = 4
+WINDOW = 500
+"""Readings; 5 s, in which some come at once."""
 SLICE_BYTES = 256 * FRAME_BYTES
 """About a millisecond of the library's time (3 us a sample)."""
 COUNTER_SHIFT, COUNTER_MASK = 18, 0x3F
@@ -234,13 +239,37 @@ class Readings:
 
     def columns(self) -> tuple[tuple[int, ...], tuple[float | None, ...]]:
         """Times (monotonic ns, rising) and amperes."""
-        count = len(self._amperes)  # the other thread appends to it last
-        return tuple(self._times[:count]), tuple(self._amperes[:count])
+        amperes = tuple(self._amperes)  # the other thread appends to it last
+        return steady(self._times[: len(amperes)], amperes), amperes
 
     def _append(self, moment_ns: int, amperes: float | None) -> None:
-        # arrivals jitter by a millisecond: time never goes back
-        self._times.append(max(moment_ns, self._times[-1] + 1) if self._times else moment_ns)
+        self._times.append(moment_ns)
         self._amperes.append(amperes)
+
+
+def steady(arrivals: Sequence[int], amperes: Sequence[float | None]) -> tuple[int, ...]:
+    """When readings were taken, from when they came, which is later by up to 50 ms on a busy machine; ns, rising.
+
+    Between two losses they are ``SAMPLES_PER_READING`` samples apart by the PPK2's crystal; the quickest within
+    ``WINDOW`` readings shows where they lie, so that the crystal may be off by 0.1 ms a second.
+    """
+    period = SAMPLES_PER_READING * PERIOD_NS
+    lost = np.array([value is None for value in amperes], dtype=bool)
+    bounds = np.flatnonzero(lost | np.concatenate([[False], lost[:-1]]))  # a loss stands alone
+    runs = np.split(np.array(arrivals, dtype=np.int64), bounds)
+    times = np.concatenate([_settle(run, period) for run in runs])
+    order = np.arange(times.size)
+    # what came is never too early: where two are out of order the first is the late one
+    return tuple((np.minimum.accumulate((times - order)[::-1])[::-1] + order).tolist())
+
+
+def _settle(arrivals: "npt.NDArray[np.int64]", period: int) -> "npt.NDArray[np.int64]":
+    if not arrivals.size:
+        return arrivals
+    places = np.arange(arrivals.size) * period
+    lateness = np.pad(arrivals - places, WINDOW // 2, mode="edge")
+    least: npt.NDArray[np.int64] = sliding_window_view(lateness, WINDOW + 1).min(axis=1)
+    return places + least
 
 
 def split_frames(data: bytes) -> tuple[bytes, bytes]:

@@ -186,6 +186,21 @@ def test_readings_are_means_of_all_samples(samples: list[float], sizes: list[int
     assert list(times) == sorted(set(times))
 
 
+@pytest.mark.parametrize("drift", [-1e-4, 0.0, 1e-4])
+def test_readings_that_come_late_are_put_where_they_belong(drift: float) -> None:
+    random = np.random.default_rng(0)
+    taken = 5_000_000_000 + (np.arange(6000) * 1_000_000 * (1 + drift)).astype(np.int64)  # 100 samples: 1 ms
+    late = random.exponential(0.5e6, 6000) + 40e6 * (random.random(6000) < 0.01)
+    arrivals = np.maximum.accumulate(taken + late.astype(np.int64))
+    amperes: list[float | None] = [1.0] * 6000
+    amperes[3000] = None
+    times = np.array(ppk2.steady(arrivals.tolist(), amperes))
+    assert np.all(np.diff(times) > 0)
+    kept = np.arange(6000) != 3000
+    assert np.abs(times - taken)[kept].max() < 0.5e6
+    assert np.abs(arrivals - taken).max() > 20e6
+
+
 class FakeDriver:
     """The part of pyjoulescope_driver.Driver that is used; statistics as its 2.2 gives them."""
 
