@@ -1,16 +1,18 @@
 """Several interpreters at once in fresh processes: how many inferences a second they make together.
 
 The streams are threads of one process, as an application would have them: TFLite lets go of Python's lock (GIL) while a
-model runs. Whether this runtime and delegate really do is measured: ``inside`` is the share of the wall time that the
-streams spent in ``invoke``. It is near 1 where they run beside each other, also on a single core, and 1 / streams
-where each waits for the lock that another one holds.
+model runs. Whether this runtime and delegate really do is found out before the samples are taken: for a moment Python
+never takes the lock away from a thread (``sys.setswitchinterval``), so that another one gets it only where it is let go
+of. ``beside`` is how many streams were in ``invoke`` at a time meanwhile: near their number where it is, also on a
+single core, and 1 where it is not and they can only take turns.
 """
 
 import gc
+import sys
 import threading
 import time
 from array import array
-from typing import Any, BinaryIO, Callable, Dict, List, Optional
+from typing import Any, BinaryIO, Callable, Dict, List, Optional, Tuple
 
 from . import runtime
 from .bench import take_turns
@@ -20,6 +22,10 @@ from .measure import MAX_SAMPLES, WARMUP_SECS, read_inputs, set_affinity
 
 BLOCKS = 10
 """Stretches of equal length whose rates are told one by one."""
+PROBE_SECS = 0.05
+PROBE_RUNS = 3
+NEVER_S = 1000.0
+"""Switch interval in which no thread has to give up the lock."""
 FEWEST = 10
 """Inferences that each stream has the time for, by the slowest of the warm-up."""
 STATE_INTERVAL_S = 1.0
@@ -39,7 +45,7 @@ def streams_process(request: Request, _stdin: BinaryIO, _emit: Emit) -> Result:
 
     Returns what ``bench_process`` does: ``load_ms`` of all the interpreters, ``samples_ns`` of all streams by the time
     they ended; and ``streams``, ``rates_per_s`` (inferences a second of all streams together by the wall clock in each
-    of ``BLOCKS`` stretches; one that is under way at an edge counts by its share) and ``inside``.
+    of ``BLOCKS`` stretches; one that is under way at an edge counts by its share) and ``beside``.
     """
     set_affinity(request["cpus"])
     before = read_state()
@@ -77,9 +83,10 @@ def streams_process(request: Request, _stdin: BinaryIO, _emit: Emit) -> Result:
 class _Stream:
     """One interpreter's inferences: durations and ends in ns of the performance counter."""
 
-    def __init__(self, invoke: Callable[[], None]) -> None:
+    def __init__(self, invoke: Callable[[], object]) -> None:
         self.invoke = invoke
         self.warmup = array("q")
+        self.probed: List[Tuple[int, int]] = []
         self.durations = array("q")
         self.ends = array("q")
 
@@ -87,12 +94,14 @@ class _Stream:
 class Crew:
     """Threads that run ``invokes`` beside each other."""
 
-    def __init__(self, invokes: List[Callable[[], None]], warmup_runs: int, min_secs: float) -> None:
+    def __init__(self, invokes: List[Callable[[], object]], warmup_runs: int, min_secs: float) -> None:
         self._streams = [_Stream(invoke) for invoke in invokes]
         self._warmup_runs = warmup_runs
         self._min_secs = min_secs
         self._limit = MAX_SAMPLES // len(invokes)
         self._together = threading.Barrier(len(invokes))
+        self._probing = threading.Barrier(len(invokes), action=lambda: sys.setswitchinterval(NEVER_S))
+        self._interval = sys.getswitchinterval()
         self._begin = threading.Barrier(len(invokes) + 1, action=self._set_times)
         self._start = self._end = 0
         self._error: Optional[Exception] = None
@@ -107,6 +116,7 @@ class Crew:
                 thread.start()
             states = self._watch(threads)
         finally:
+            sys.setswitchinterval(self._interval)
             gc.enable()
         if self._error is not None:
             raise self._error
@@ -129,6 +139,7 @@ class Crew:
         return states
 
     def _set_times(self) -> None:
+        sys.setswitchinterval(self._interval)
         slowest = max(max(stream.warmup) for stream in self._streams)
         self._start = time.perf_counter_ns()
         self._end = self._start + max(int(self._min_secs * 1e9), FEWEST * slowest)
@@ -137,14 +148,15 @@ class Crew:
         try:
             self._together.wait()
             self._warm_up(stream)
+            self._probe(stream)
             self._begin.wait()
             self._take_samples(stream)
         except threading.BrokenBarrierError:
             pass  # another one failed
         except Exception as err:  # noqa: BLE001 - handed over to the thread that waits
             self._error = err
-            self._together.abort()
-            self._begin.abort()
+            for barrier in (self._together, self._probing, self._begin):
+                barrier.abort()
 
     def _warm_up(self, stream: _Stream) -> None:
         clock = time.perf_counter_ns
@@ -157,6 +169,18 @@ class Crew:
             stream.warmup.append(end - start)
             if len(stream.warmup) >= self._limit:
                 return
+
+    def _probe(self, stream: _Stream) -> None:
+        if len(self._streams) == 1:
+            return
+        self._probing.wait()
+        clock, found = time.perf_counter_ns, stream.probed
+        first = end = clock()
+        while len(found) < PROBE_RUNS or end - first < PROBE_SECS * 1e9:
+            start = clock()
+            stream.invoke()
+            end = clock()
+            found.append((start, end))
 
     def _take_samples(self, stream: _Stream) -> None:
         clock, invoke = time.perf_counter_ns, stream.invoke
@@ -184,8 +208,18 @@ class Crew:
             "warmup_ns": [sample for stream in self._streams for sample in stream.warmup],
             "samples_ns": durations[np.argsort(ends, kind="stable")].tolist(),
             "rates_per_s": (np.diff(done) / secs).tolist(),
-            "inside": min(1.0, float(durations.sum()) / (int(ends.max()) - self._start) / len(self._streams)),
+            "beside": _beside([span for stream in self._streams for span in stream.probed]),
         }
+
+
+def _beside(spans: List[Tuple[int, int]]) -> float:
+    """How many of ``spans`` (start, end) are under way at a time, on average over the time in which any is."""
+    covered = total = last = 0
+    for start, end in sorted(spans):
+        covered += max(0, end - max(start, last))
+        last = max(last, end)
+        total += end - start
+    return total / covered if covered else 1.0
 
 
 def _progress(stream: _Stream, edges: Any) -> Any:

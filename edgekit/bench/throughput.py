@@ -1,8 +1,8 @@
 """Several interpreters at once: how many inferences a second they make together, and with how many threads each."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 
@@ -17,8 +17,8 @@ from edgekit.entries import FindingEntry
 from edgekit.transport import Connection
 from edgekit.transport.agent import call, prepare_agent, result
 
-SERIAL = 0.75
-"""Share of the time inside ``invoke``, of what streams beside each other would have, below which they take turns."""
+TURNS = 1.2
+"""Streams inside ``invoke`` at a time up to which they do not run beside each other."""
 Rate = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
 
 
@@ -28,8 +28,8 @@ class StreamsSamples(ProcessSamples, frozen=True, kw_only=True):
     streams: Annotated[int, msgspec.Meta(ge=1, le=1_000)]
     rates_per_s: Annotated[tuple[Rate, ...], msgspec.Meta(min_length=1, max_length=100)]
     """Of all streams together by the wall clock, in stretches of equal length."""
-    inside: Annotated[float, msgspec.Meta(ge=0, le=1)]
-    """Share of the wall time that a stream spent in ``invoke``."""
+    beside: Annotated[float, msgspec.Meta(ge=0, le=1_000)]
+    """Streams inside ``invoke`` at a time, while only the runtime can let go of Python's lock."""
 
     @property
     def rate_per_s(self) -> float:
@@ -54,8 +54,8 @@ class Throughput(Document, frozen=True, kw_only=True):
     """The largest of the processes, with Python and the runtime."""
     processes: int
     """Fresh processes; fewer than asked for where it was left out as hopeless after the first ones."""
-    inside: float
-    """Share of the wall time that a stream spent in ``invoke``; the rest is Python, or waiting for its lock."""
+    beside: float
+    """Streams inside ``invoke`` at a time: near ``streams`` where the runtime lets go of Python's lock, else 1."""
 
 
 class ThroughputReport(Document, frozen=True, kw_only=True):
@@ -188,18 +188,17 @@ def _result(combination: Combination, processes: Sequence[StreamsSamples]) -> Th
         latency_ms=summarize_latency([process.samples_ns for process in processes]),
         peak_rss_bytes=max(peaks, default=None),
         processes=len(processes),
-        inside=median([process.inside for process in processes]),
+        beside=median([process.beside for process in processes]),
     )
 
 
-def _own_findings(results: Sequence[Throughput] | Any) -> Iterator[FindingEntry]:
-    alone = max((item.inside for item in results if item.streams == 1), default=1.0)
+def _own_findings(results: Iterable[Throughput]) -> Iterator[FindingEntry]:
     for item in results:
-        if item.streams > 1 and item.inside < SERIAL * alone:
+        if item.streams > 1 and item.beside < TURNS:
             yield FindingEntry(
                 name="streams-take-turns",
                 severity="warning",
-                message=f"{item.streams} streams spent {100 * item.inside:.0f} % of the time inside the runtime, one "
-                f"alone {100 * alone:.0f} %: they wait for Python's lock (GIL), held by the runtime or its delegate.",
+                message=f"{item.streams} streams take turns: {item.beside:.1f} of them are in the runtime at a time, "
+                "because it, or its delegate, keeps Python's lock (GIL) while a model runs.",
                 fix="Run the streams as processes of their own, or in a language without such a lock.",
             )

@@ -88,14 +88,22 @@ def test_boxes_that_are_no_numbers_are_left_out() -> None:
     outputs = detected([*BOX, nan], [nan, 0, 1, 1, 0.9], [*BOX, 0.7])
     found = apply(plain(DetectionEntry()), outputs, None, (10, 10)).detections
     assert [item.score for item in found] == pytest.approx([0.7])
-    inside = {"b": np.ones((1, 2, 4)), "s": np.ones((1, 2)), "c": np.array([[nan, 1]]), "n": np.array([nan])}
+    inside: dict[str, Array] = {
+        "b": np.ones((1, 2, 4)),
+        "s": np.ones((1, 2)),
+        "c": np.array([[nan, 1]]),
+        "n": np.array([nan]),
+    }
     spec = plain(DetectionEntry(boxes="b", scores="s", classes="c", count="n"))
     assert apply(spec, inside, None, (10, 10)).detections == ()
     assert [item.class_index for item in apply({**spec, "count": None}, inside, None, (10, 10)).detections] == [1]
 
 
 def test_huge_outputs_take_bounded_time() -> None:
-    outputs = {"boxes": np.random.default_rng(0).random((1, 50_000, 4), np.float32), "scores": np.ones((1, 50_000, 20))}
+    outputs: dict[str, Array] = {
+        "boxes": np.random.default_rng(0).random((1, 50_000, 4), np.float32),
+        "scores": np.ones((1, 50_000, 20)),
+    }
     begin = time.process_time()
     found = apply(plain(DetectionEntry(max_detections=1000, nms_iou=1.0)), outputs, None, (640, 480)).detections
     assert len(found) == 1000
