@@ -236,7 +236,7 @@ def throughput() -> ThroughputReport:
             Throughput(
                 streams=streams, num_threads=threads, inferences_per_s=rate, interval=(0.97 * rate, 1.02 * rate),
                 level=0.9375, latency_ms=latency(1000 * streams / rate), peak_rss_bytes=(90 + 9 * streams) * 2**20,
-                processes=5, inside=0.98,
+                processes=5, beside=1.98,
             )
             for (streams, threads), rate in rates.items()
         ),
