@@ -27,6 +27,7 @@ BENCHMARKS = {
     "agent-overhead": "benchmarks.agent_overhead",
     "litert-benchmark": "benchmarks.against_litert_benchmark",
     "interval-coverage": "benchmarks.interval_coverage",
+    "statistics-truth": "benchmarks.statistics_truth",
     "sustained-truth": "benchmarks.sustained_truth",
     "deploy-speed": "benchmarks.deploy_speed",
 }

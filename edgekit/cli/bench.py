@@ -75,19 +75,21 @@ def command(
         report = run_session(subject, connection, options, parts, meter=opened, progress=show)
         kept = keep(report, note=note)
         turns = _in_turns(reference, subject, connection, options, max_regression, show)
-    gate = _gate(report, reference, turns, max_regression)
+    also = [keep(item, note=note) for item in turns]
     if html is not None:
         write_html([report, *turns], html)
-    facts = {**document(report), "run": None if kept.path is None else kept.record.id, "gate": gate}
+    facts = {**document(report), "run": None if kept.path is None else kept.record.id}
     if not as_json:
         print_report(report, output())
-        print_findings((*report.findings, *kept.findings, *(gate.findings if gate else ())))
+        print_findings((*report.findings, *(finding for item in (kept, *also) for finding in item.findings)))
         say_where(kept, html)
-        if gate is not None:
-            _say(gate)
     if not allow_invalid:
         require_valid(report, details=facts)
-    if gate is not None:
+    if reference is not None:
+        gate = _gate(report, reference, turns, max_regression)
+        facts["gate"] = gate
+        if not as_json:
+            _say(gate)
         require_no_regression(gate, details=facts)
     if as_json:
         emit(facts)
@@ -122,21 +124,20 @@ def _in_turns(
 
 def _gate(
     report: "BenchmarkReport",
-    reference: "RunRecord | Path | None",
+    reference: "RunRecord | Path",
     turns: "list[ComparisonReport]",
     max_regression: float,
-) -> "GateReport | None":
+) -> "GateReport":
     from edgekit.bench.gate import gate_comparisons, gate_run
 
-    if turns:
+    if isinstance(reference, Path) or reference.bench is None:  # find_baseline takes no run of another kind
         return gate_comparisons(turns, max_regression=max_regression)
-    if reference is None or isinstance(reference, Path) or reference.bench is None:
-        return None
     return gate_run(report, reference.bench, name=reference.id, max_regression=max_regression)
 
 
 def _say(gate: "GateReport") -> None:
     from edgekit.bench.gate import describe
 
+    print_findings(gate.findings)
     for line in describe(gate):
         click.echo(f"against {gate.baseline}: {line}")
