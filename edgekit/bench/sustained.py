@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from edgekit.agent.sensors.thermal import processor_zones
+from edgekit.agent.sensors.thermal import find_hottest
 from edgekit.bench.heat import find_heat
 from edgekit.bench.latency import NS_PER_MS
 from edgekit.bench.plateau import LEVEL, Level, cut, find_plateau, interval, measure_levels, ratio_interval
@@ -145,11 +145,12 @@ def _require_windows(windows: Sequence[Window], count: int, start: int) -> None:
 
 def _find_zone(states: Sequence[MachineState]) -> str | None:
     """The CPU's zone that became the hottest."""
-    hottest: dict[str, float] = {}
+    highest: dict[str, float] = {}
     for state in states:
-        for zone in processor_zones(state.temperatures_c):
-            hottest[zone] = max(hottest.get(zone, state.temperatures_c[zone]), state.temperatures_c[zone])
-    return max(hottest, key=lambda zone: hottest[zone], default=None)
+        for zone, value in state.temperatures_c.items():
+            highest[zone] = max(value, highest.get(zone, value))
+    hottest = find_hottest(highest)
+    return None if hottest is None else hottest[0]
 
 
 def _summarize(

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from edgekit.agent.sensors.thermal import find_hottest
 from edgekit.bench.latency import Result
 from edgekit.bench.report import BenchmarkReport
 from edgekit.bench.samples import MachineState
@@ -88,12 +89,12 @@ def _column(result: Result) -> list[tuple[str, str]]:
 def _state(state: MachineState) -> str:
     clocks = sorted({policy.khz for policy in state.policies if policy.khz is not None})
     governors = sorted({policy.governor for policy in state.policies if policy.governor is not None})
-    heat = max(state.temperatures_c.values(), default=None)
+    heat = find_hottest(state.temperatures_c)
     firmware = state.firmware_throttle
     facts = [
         "clock " + (" ".join(f"{khz / 1000:.0f}" for khz in clocks) + " MHz" if clocks else "unknown"),
         "governor " + (" ".join(governors) or "unknown"),
-        "temperature " + ("unknown" if heat is None else f"{heat:.1f} C"),
+        "temperature " + ("unknown" if heat is None else f"{heat[1]:.1f} C ({heat[0]})"),
         "throttling " + ("unknown" if firmware is None else "; ".join(map(str, explain(firmware.now))) or "none"),
     ]
     return ", ".join(facts)

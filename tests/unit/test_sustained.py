@@ -235,6 +235,9 @@ def test_errors_make_it_invalid() -> None:
     assert "temperature cpu-thermal-0 was missing in 100 of 600 looks" in gone["sensor-vanished"].message
     _, busy = summarize(recording(lambda _s: 4.0, lambda s: {"temperatures_c": zones if s % 50 else {}}))
     assert "sensor-vanished" not in busy
+    other = {"acpitz-1": 70.0}
+    moody, _ = summarize(recording(lambda _s: 4.0, lambda s: {"temperatures_c": other | (zones if s % 50 else {})}))
+    assert moody.zone == "cpu-thermal-0"
     _, offline = summarize(recording(lambda _s: 4.0, lambda s: {"policies": ()} if s > 300 else {}))
     assert "clock policy0 was missing" in offline["sensor-vanished"].message
 

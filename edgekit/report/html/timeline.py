@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from edgekit.agent.sensors.thermal import find_hottest
 from edgekit.bench.latency import NS_PER_MS
 from edgekit.bench.recording import Recording, Window
 from edgekit.bench.report import BenchmarkReport
@@ -15,6 +16,8 @@ from edgekit.report.html.words import UNKNOWN, clock, duration, level, ms, numbe
 from edgekit.report.units import milliseconds
 
 NS_PER_S = 1e9
+NEARLY_A_MINUTE_S = 58.0
+"""Windows do not end at whole seconds."""
 LOG_FROM = 20.0
 """Slowest over fastest from which on latency has a logarithmic axis: one outlier would flatten all else."""
 
@@ -28,7 +31,7 @@ def key_figures(report: BenchmarkReport) -> tuple[KeyFigure, ...]:
         KeyFigure(
             label=f"Median after {duration(run.plateau.start_s)} of load",
             value=ms(run.plateau.median_ms),
-            note=f"{percent(run.slowdown - 1, sign=True)} against the first minute"
+            note=f"{percent(run.slowdown - 1, sign=True)} against the {_phases_of(run)[0][0]}"
             + ("" if run.settled else "; it never settled"),
         ),
     )
@@ -95,7 +98,7 @@ def _text(run: SustainedReport) -> tuple[str, ...]:
     )
     run_text = (
         f"{run.inferences} inferences in {duration(run.secs)}, {rate}. The plateau is "
-        f"{percent(run.slowdown - 1, sign=True)} against the first minute ({percent(low - 1, sign=True)} to "
+        f"{percent(run.slowdown - 1, sign=True)} against the {_phases_of(run)[0][0]} ({percent(low - 1, sign=True)} to "
         f"{percent(high - 1, sign=True)}, {level(run.level)} interval).{settled}"
     )
     return (run_text, throttled)
@@ -104,7 +107,8 @@ def _text(run: SustainedReport) -> tuple[str, ...]:
 def _figure(run: SustainedReport, recording: Recording) -> Figure:
     zero, end = start_ns(recording), recording.windows[-1].end_ns
     own = [state for state in recording.states if zero <= state.monotonic_ns <= end]
-    spans = (_span(run.first_minute, "first minute"), _span(run.plateau, "plateau" if run.settled else "last third"))
+    phases = _phases_of(run)
+    spans = tuple(Span(start=phase.start_s, end=phase.end_s, label=name, kind="phase") for name, phase in phases)
     panels = [latency_panel([("", recording)]), *_state_panels(own, run.zone, zero)]
     bad = _throttled(own, zero)
     marked = tuple(replace(panel, spans=(*(spans if not place else ()), *bad)) for place, panel in enumerate(panels))
@@ -113,7 +117,7 @@ def _figure(run: SustainedReport, recording: Recording) -> Figure:
     return Figure(
         title="Latency, temperature and frequency over time",
         summary=(
-            f"Median {ms(first.median_ms)} in the first minute, {ms(last.median_ms)} from {clock(last.start_s)} on; "
+            f"Median {ms(first.median_ms)} in the {phases[0][0]}, {ms(last.median_ms)} from {clock(last.start_s)} on; "
             f"temperature {span(last.temperature_c, '°C', digits=3)}, clock {span(last.mhz, 'MHz', digits=4)} there."
             + (
                 f" {shown} of {len(recording.windows)} windows are drawn: the extremes of each stretch."
@@ -123,20 +127,22 @@ def _figure(run: SustainedReport, recording: Recording) -> Figure:
         ),
         panels=marked,
         data=_table(recording.windows, own, run.zone, zero),
-        zooms=(
-            Zoom(label="First minute", start=first.start_s, end=first.end_s),
-            Zoom(label="Plateau" if run.settled else "Last third", start=last.start_s, end=last.end_s),
-        ),
+        zooms=tuple(Zoom(label=name.capitalize(), start=phase.start_s, end=phase.end_s) for name, phase in phases),
     )
 
 
-def _span(phase: Phase, label: str) -> Span:
-    return Span(start=phase.start_s, end=phase.end_s, label=label, kind="phase")
+def _phases_of(run: SustainedReport) -> tuple[tuple[str, Phase], ...]:
+    """What stands for the beginning and for the end: a short run has no first minute, and not every run a plateau."""
+    start = (
+        "first minute" if run.first_minute.end_s >= NEARLY_A_MINUTE_S else f"first {duration(run.first_minute.end_s)}"
+    )
+    return ((start, run.first_minute), ("plateau" if run.settled else "last third", run.plateau))
 
 
 def hottest(state: MachineState) -> float | None:
-    """Of all zones, °C."""
-    return max(state.temperatures_c.values(), default=None)
+    """Of the zones that tell of the CPU, °C."""
+    hottest = find_hottest(state.temperatures_c)
+    return None if hottest is None else hottest[1]
 
 
 def fastest_mhz(state: MachineState) -> float | None:
@@ -191,7 +197,6 @@ def _throttled(states: Sequence[MachineState], zero: int) -> tuple[Span, ...]:
 
 
 def _phases(run: SustainedReport) -> Table:
-    named = (("first minute", run.first_minute), ("plateau" if run.settled else "last third", run.plateau))
     rows = tuple(
         (
             name,
@@ -202,7 +207,7 @@ def _phases(run: SustainedReport) -> Table:
             span(phase.temperature_c, "°C", digits=3),
             span(phase.mhz, "MHz"),
         )
-        for name, phase in named
+        for name, phase in _phases_of(run)
     )
     heads = ("phase", "time", "median, ms", "99th percentile, ms", "inferences per second", "temperature", "clock")
     return Table(caption="First minute and plateau", heads=heads, rows=rows)
