@@ -11,7 +11,7 @@ from edgekit.artifact import Artifact
 from edgekit.bench.battery import BATTERY_SECS, IDLE_SHARE, summarize_battery
 from edgekit.bench.choice import choose_battery, choose_gauge
 from edgekit.bench.energy import ENERGY_PROCESSES, ENERGY_SECS, energy_schedule, summarize_energy
-from edgekit.bench.external import Meter, clock_findings, measure_offset, merge, midway
+from edgekit.bench.external import Meter, record_beside
 from edgekit.bench.plan import BenchOptions, Configuration, configurations, read_subject
 from edgekit.bench.record import OnSecond, record
 from edgekit.bench.recording import Recording, Segment, gauge_notes
@@ -130,22 +130,11 @@ def _energy(
             on_second=_seconds(progress, "energy"),
         )
 
-    recording, said = (take(), ()) if meter is None else _metered(take, meter, connection)
+    recording, said = (take(), ()) if meter is None else record_beside(meter, connection, take)
     energy, found = summarize_energy(recording, gauge=parts.gauge if meter is None else meter.gauge.name)
     findings = (*said, *gauge_notes(recording), *found)
     recordings = {**report.recordings, "energy": recording}
     return _with(report, "Energy", findings, energy=energy, recordings=recordings)
-
-
-def _metered(
-    take: Callable[[], Recording], meter: Meter, connection: Connection
-) -> tuple[Recording, tuple[FindingEntry, ...]]:
-    before = measure_offset(connection)
-    with meter:
-        recording = take()
-        trace = meter.trace()
-    offset = midway(before, measure_offset(connection))
-    return merge(recording, trace, offset.offset_ns), clock_findings(recording, offset)
 
 
 def _lasting(
