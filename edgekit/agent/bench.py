@@ -31,7 +31,7 @@ def take_turns(command: str, request: Request, stdin: BinaryIO, emit: Emit) -> R
     emit("machine", **describe())
     options = {key: request[key] for key in ("num_runs", "warmup_runs", "min_secs", "cpus")}
     left = [(place, dict(options, **_on_disk(item, paths))) for place, item in enumerate(request["configurations"])]
-    cool_down_as_asked(request["cooldown"], emit)
+    cool_down_as_asked(request["cooldown"], stdin, emit)
     before = read_state(slow=True)
     with governor(request["governor"]):
         for number in range(request["processes"]):

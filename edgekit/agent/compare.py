@@ -43,7 +43,7 @@ def compare(request: Request, stdin: BinaryIO, emit: Emit) -> Result:
         for item in request["configurations"]
     ]
     groups = cpu_groups(request["cpus"], max(item["num_threads"] for item in options))
-    cool_down_as_asked(request["cooldown"], emit)
+    cool_down_as_asked(request["cooldown"], stdin, emit)
     before = read_state(slow=True)
     with governor(request["governor"]):
         start, longest, number = time.monotonic(), 0.0, 0

@@ -1,7 +1,9 @@
 """Wait until the device is cool, so that a run does not begin with the heat of the one before it."""
 
+import os
+import select
 import time
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, BinaryIO, Callable, Dict, List, Optional, Tuple
 
 from .events import AgentError, Emit
 from .sensors.thermal import find_hottest, read_temperatures
@@ -53,10 +55,18 @@ def cool_down(
         sleep(LOOK_S)
 
 
-def cool_down_as_asked(asked: Optional[Dict[str, Any]], emit: Emit) -> None:
-    """``asked``: what a request has under ``cooldown``: None, or ``temperature_c`` and ``timeout_s``."""
+def cool_down_as_asked(asked: Optional[Dict[str, Any]], stdin: BinaryIO, emit: Emit) -> None:
+    """``asked``: what a request has under ``cooldown``: None, or ``temperature_c`` and ``timeout_s``.
+
+    ``stdin`` is the host's line to us: BrokenPipeError when it ends.
+    """
+
+    def sleep(secs: float) -> None:
+        if select.select([stdin], [], [], secs)[0] and not os.read(stdin.fileno(), 65536):
+            raise BrokenPipeError("the host is gone")
+
     if asked is not None:
-        cool_down(asked["temperature_c"], asked["timeout_s"], emit)
+        cool_down(asked["temperature_c"], asked["timeout_s"], emit, sleep=sleep)
 
 
 def _look(root: str, told_before: bool) -> Tuple[str, float]:

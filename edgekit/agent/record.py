@@ -36,7 +36,7 @@ def record(request: Request, stdin: BinaryIO, emit: Emit) -> Result:
     inputs = {name: paths[digest] for name, digest in asked["inputs"].items()}
     options = {key: request[key] for key in ("cpus", "warmup_runs", "segments", "window_s")}
     options = dict(options, **dict(asked, model=paths[asked["model"]], inputs=inputs))
-    cool_down_as_asked(request["cooldown"], emit)
+    cool_down_as_asked(request["cooldown"], stdin, emit)
     before = read_state(slow=True)
     with governor(request["governor"]):
         recorder = Recorder(gauges, request["states_s"], emit, read=read_state)

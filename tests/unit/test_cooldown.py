@@ -1,11 +1,13 @@
 """Waiting for a cool device, and which of its temperatures count; sensors are trees of files that change meanwhile."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from edgekit.agent import cooldown
 from edgekit.agent.cooldown import LOOK_S, cool_down
 from edgekit.agent.events import AgentError
 from edgekit.agent.sensors import thermal
@@ -97,6 +99,16 @@ def test_a_zone_that_vanishes_meanwhile(tmp_path: Path) -> None:
     with pytest.raises(AgentError, match="stopped telling its CPU's temperature") as error:
         Board(tmp_path, iter([80.0, 79.0])).cool_down(40, 100)
     assert error.value.kind == "device"
+
+
+def test_a_host_that_is_gone_ends_the_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cooldown, "read_temperatures", lambda _root: {"cpu-thermal-0": 80.0})
+    reading, writing = os.pipe()
+    os.close(writing)
+    with os.fdopen(reading, "rb") as stdin, pytest.raises(BrokenPipeError):
+        cooldown.cool_down_as_asked({"temperature_c": 40, "timeout_s": 60}, stdin, lambda *_, **__: None)
+    with (tmp_path / "empty").open("x+b") as stdin:
+        cooldown.cool_down_as_asked(None, stdin, lambda *_, **__: None)
 
 
 def hwmon(number: int, driver: str, *channels: tuple[str | None, int]) -> dict[str, str]:

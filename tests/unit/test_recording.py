@@ -267,15 +267,15 @@ def test_sensors_that_move_while_it_records(
             (bits / "get_throttled").write_text("e000e")
         said.append({"event": event, **fields})
 
-    load = {"kind": "load", "secs": 1.0, "rate_per_s": None}
+    load = {"kind": "load", "secs": 1.5, "rate_per_s": None}
     done = agent_record.record(asked(model, tmp_path / "device", load), host, emit)
     lines = [json.loads(json.dumps(line)) for line in [*said, {"event": "done", **done}]]
-    recorded = collect_recording(lines, device="garage", schedule=(Segment(kind="load", secs=1.0),), processes=1)
+    recorded = collect_recording(lines, device="garage", schedule=(Segment(kind="load", secs=1.5),), processes=1)
     report, findings = summarize_sustained(recorded)
     assert report.zone == "cpu-thermal-0"
     assert report.first_minute.temperature_c == (50.0, 50.0)
     assert report.throttled_s is not None
-    assert 0.1 < report.throttled_s < 0.9
+    assert 0 < report.throttled_s < 1.2
     message = next(finding.message for finding in findings if finding.name == "throttled")
     assert "soft-temperature-limit" in message
     assert "cpu-thermal-0 50 to 82 C" in message
