@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from math import sqrt
-from statistics import mean, stdev
+from statistics import stdev
 
 LEVEL = 0.95
 """What an interval of energy or of a battery promises."""
@@ -26,12 +26,3 @@ def half_width(observations: Sequence[float]) -> float | None:
         return None
     freedom = min(len(observations) - 1, len(QUANTILES))
     return QUANTILES[freedom - 1] * stdev(observations) / sqrt(len(observations))
-
-
-def interval(observations: Sequence[float], systematic: float = 0.0) -> tuple[float, float] | None:
-    """Interval of the mean, wider by what averaging does not remove; None for fewer than two observations."""
-    half = half_width(observations)
-    if half is None:
-        return None
-    middle = mean(observations)
-    return middle - half - systematic, middle + half + systematic

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace as changed
+from functools import cache
 from typing import Any
 
 import pytest
@@ -30,8 +31,9 @@ METER = SimulatedGauge(kind="power", step=0.001, noise=0.01)
 Change = Callable[[Trace], Trace]
 
 
+@cache
 def run(device: SimulatedDevice = BOARD, gauge: SimulatedGauge = METER, *, secs: float = 60, seed: int = 1) -> Run:
-    return simulate(device, gauge, energy_schedule(secs), processes=ENERGY_PROCESSES, seed=seed)
+    return simulate(device, gauge, energy_schedule(secs), processes=ENERGY_PROCESSES, seed=seed, grid_s=secs / 6000)
 
 
 def summary(recording: Recording, **options: Any) -> tuple[EnergyReport, dict[str, FindingEntry]]:
@@ -158,7 +160,7 @@ def test_a_gauge_that_never_moved() -> None:
 
 
 def test_a_gauge_of_half_a_minute_names_the_run_it_needs() -> None:
-    slow = SimulatedGauge(kind="power", step=0.001, update_s=30.0, noise=0.01)
+    slow = SimulatedGauge(kind="power", step=0.001, update_s=30.0, noise=0.01, poll_s=0.5)
     report, findings = summary(run(gauge=slow).recording)
     assert report.energy_per_inference_mj is None
     assert report.needed_secs is not None
