@@ -23,9 +23,10 @@ def compare(request: Request, stdin: BinaryIO, emit: Emit) -> Result:
 
     request: ``root``; ``files`` (see ``cache.fetch``); ``configurations``: list of ``model`` (sha256), ``inputs``
     (input name -> sha256), ``delegate`` and ``num_threads``; ``cpus`` (or None), ``governor`` (or None), ``cooldown``;
-    ``warmup_runs``, ``warmup_s``; ``block_s`` and ``block_runs``: how long a block is, at least; ``round_s``: how long
-    the blocks of a round last together, about; ``max_passes``; ``min_rounds``, ``max_rounds`` and ``max_secs``: when
-    the rounds end, which never depends on what they found.
+    ``warmup_runs``, ``warmup_s``; ``block_s`` and ``block_runs``: how long a block is, at least, and ``block_most_s``,
+    where the runs of slow models end it; ``round_s``: how long the blocks of a round last together, about;
+    ``min_passes``, ``max_passes``: how often each model has its turn, even numbers; ``min_rounds``, ``max_rounds`` and
+    ``max_secs``: when the rounds end, which never depends on what they found.
 
     Emits ``machine``, then ``started`` before and ``round`` after each round, ``alive`` while one is long. Returns the
     machine's state ``before`` and ``after`` it all.
@@ -94,13 +95,13 @@ def _round(options: List[Dict[str, Any]], number: int, request: Request, stdin: 
         for item in options:
             children.append(Child("compare-process", item))  # noqa: PERF401 - those before one that fails are ended
         facts = [child.hear(stdin, alive) for child in children]
-        warm = {"secs": request["warmup_s"], "runs": request["warmup_runs"]}
+        warm = {"secs": request["warmup_s"], "runs": request["warmup_runs"], "most_secs": None}
         warmed = [child.ask(warm, stdin, alive) for child in children]
         passes = _passes([answer["median_ns"] / 1e9 for answer in warmed], request)
         order = [(number + place) % len(children) for place in range(len(children))]
         blocks: List[List[int]] = [[] for _ in children]
         states = [_state(options[0]["cpus"], warmed)]
-        block = {"secs": request["block_s"], "runs": request["block_runs"]}
+        block = {"secs": request["block_s"], "runs": request["block_runs"], "most_secs": request["block_most_s"]}
         runs, last = [0] * len(children), list(warmed)
         for turn in range(passes):
             for place in order if turn % 2 == 0 else order[::-1]:
@@ -124,9 +125,10 @@ def _round(options: List[Dict[str, Any]], number: int, request: Request, stdin: 
 
 def _passes(seconds: List[float], request: Request) -> int:
     """How many times each model has its turn in a round: an even number, for the order to be mirrored."""
-    one = sum(max(request["block_s"], request["block_runs"] * value) for value in seconds)
-    most = int(request["max_passes"])
-    return 2 * max(1, min(most, int(request["round_s"] / one)) // 2)
+    runs = [min(request["block_runs"] * value, max(request["block_most_s"], value)) for value in seconds]
+    once = sum(max(request["block_s"], value) for value in runs)
+    least, most = int(request["min_passes"]), int(request["max_passes"])
+    return max(least, min(most, int(request["round_s"] / once) // 2 * 2))
 
 
 def _state(cpus: Optional[List[int]], answers: List[Dict[str, Any]]) -> Dict[str, Any]:

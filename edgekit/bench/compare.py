@@ -41,10 +41,13 @@ BLOCK_S = 0.002
 """Longer blocks see more of what the machine does in between; in shorter ones a cold cache weighs more."""
 BLOCK_RUNS = 5
 """Of which the first, whose caches the other model used, may be slow without a trace in the median."""
+BLOCK_MOST_S = 0.02
+"""An inference that takes longer needs no others beside it: caches are a small part of it."""
 ROUND_S = 0.1
 """Timed in a round: about what the start of its processes takes."""
-MAX_PASSES = 24
-WARMUP_S = 0.02
+MIN_PASSES, MAX_PASSES = 4, 24
+WARMUP_S, WARMUP_RUNS = 0.02, 3
+"""At least both; the runs are what a slow model needs."""
 MIN_MODELS, MAX_MODELS = 2, 16
 DROPPED = 0.25
 """Share of the rounds that may be left out because the clock moved in them."""
@@ -78,7 +81,7 @@ def compare(
             f"{len(models)} models were given to compare.",
             hint=f"Give {MIN_MODELS} to {MAX_MODELS}, the baseline first.",
         )
-    options = options or BenchOptions()
+    options = options or BenchOptions(warmup_runs=WARMUP_RUNS)
     asked = _configurations([read_subject(model) for model in models], options, connection)
     measured = measure_rounds(asked, connection, options, max_secs=max_secs, on_progress=on_progress)
     return summarize_rounds(measured, asked, options=options, device=connection.device.name, margin=margin)
@@ -117,6 +120,8 @@ def measure_rounds(
         "block_s": BLOCK_S,
         "block_runs": BLOCK_RUNS,
         "round_s": ROUND_S,
+        "block_most_s": BLOCK_MOST_S,
+        "min_passes": MIN_PASSES,
         "max_passes": MAX_PASSES,
         "warmup_s": WARMUP_S,
         "min_rounds": MIN_ROUNDS,

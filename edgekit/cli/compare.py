@@ -50,9 +50,9 @@ def _margin(context: click.Context, parameter: click.Parameter, value: str) -> f
 @option(
     "--warmup-runs",
     type=click.IntRange(1, 1_000_000),
-    default=10,
+    default=3,
     show_default=True,
-    help="Runs of each process before it is timed.",
+    help="Runs of each process before it is timed, at least.",
 )
 @option("--delegate", help="xnnpack, none, or a library's path on the device.  [default: the model's]")
 @option("--cpu-mask", "cpus", callback=parse_mask, help="CPUs to run on, hexadecimal: f0 is 4 to 7.")

@@ -43,6 +43,12 @@ def model(cases: Path) -> Path:
     return cases / "models" / "tflm" / "hello_world_int8.tflite"
 
 
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where runs are kept."""
+    monkeypatch.chdir(tmp_path)
+
+
 def bound(monkeypatch: pytest.MonkeyPatch, rounds: int) -> None:
     monkeypatch.setattr(comparing, "MIN_ROUNDS", rounds)
     monkeypatch.setattr(comparing, "MAX_ROUNDS", rounds)
@@ -339,6 +345,7 @@ def test_a_block_lasts_as_long_as_asked() -> None:
     assert 5 <= found["runs"] <= 20
     assert found["median_ns"] >= 1_000_000
     assert run_block(lambda: None, 0.0, 7)["runs"] == 7
+    assert run_block(lambda: time.sleep(0.01), 0.0, 100, 0.015)["runs"] == 2, "slow models are not repeated for nothing"
 
 
 def asked(model: Path, **changes: Any) -> dict[str, Any]:
@@ -350,7 +357,7 @@ def test_a_child_answers_until_its_stdin_ends(model: Path) -> None:
     try:
         assert process.hear()["event"] == "ready"
         for runs in (3, 5):
-            block = process.ask({"secs": 0.0, "runs": runs})
+            block = process.ask({"secs": 0.0, "runs": runs, "most_secs": None})
             assert (block["event"], block["runs"]) == ("block", runs)
         process.begin()
         assert process.hear() == {"event": "done"}
@@ -380,7 +387,8 @@ def test_host_gone_ends_the_rounds_and_their_processes(model: Path, tmp_path: Pa
     request = {
         "root": str(tmp_path), "files": [{"sha256": digest, "bytes": len(data)}], "configurations": [configuration] * 2,
         "cpus": None, "governor": None, "cooldown": None, "warmup_runs": 1, "warmup_s": 0.0, "block_s": 60.0,
-        "block_runs": 1, "round_s": 60.0, "max_passes": 2, "min_rounds": 8, "max_rounds": 8, "max_secs": 60.0,
+        "block_runs": 1, "block_most_s": 60.0, "round_s": 60.0, "min_passes": 2, "max_passes": 2, "min_rounds": 8,
+        "max_rounds": 8, "max_secs": 60.0,
     }  # fmt: skip
     agent = subprocess.Popen(
         [sys.executable, "-B", "-m", "edgekit.agent", "compare"],
