@@ -79,27 +79,27 @@ def test_where_the_plateau_begins(name: str) -> None:
     assert report.slowdown_interval[0] < report.slowdown < report.slowdown_interval[1]
 
 
-@pytest.mark.parametrize("resemblance", [0.0, 0.6, 0.9])
+@pytest.mark.parametrize("resemblance", [0.0, 0.9])
 def test_the_interval_holds_the_truth(resemblance: float) -> None:
-    """90 of 100 are promised: of 100 runs 83 or more hold it with a chance of 99 %. docs/heat.md has longer series."""
-    runs, held = 100, 0
+    """90 of 100 are promised: of 60 runs 48 or more hold it with a chance of 99 %. docs/heat.md has longer series."""
+    runs, held = 60, 0
     for seed in range(runs):
         series = [math.exp(value) for value in autoregressive(600, resemblance, 0.02, seed)]
         start = find_plateau(cut(series, 5))[0] * 5
         first, plateau = measure_levels(cut(series[:60], 5), cut(series[max(60, start) :], 5))
         low, high = ratio_interval(first, plateau)
         held += low <= 1 <= high
-    assert held >= 83
+    assert held >= 48
     assert LEVEL == 0.9
 
 
 def test_a_level_alone_has_an_interval_too() -> None:
     held = 0
-    for seed in range(100):
+    for seed in range(50):
         series = [math.exp(value) for value in autoregressive(300, 0.5, 0.02, seed)]
         low, high = interval(measure_levels(cut(series[:60], 5), cut(series[60:], 5))[0])
         held += low <= 1 <= high
-    assert held >= 83
+    assert held >= 39
 
 
 def test_no_noise_at_all() -> None:
@@ -112,7 +112,7 @@ def test_no_noise_at_all() -> None:
     assert report.first_minute.inferences_per_s == pytest.approx(250)
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(
     st.lists(st.floats(0.01, 1000), min_size=12, max_size=80),
     st.floats(0.1, 10),
