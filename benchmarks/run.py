@@ -28,6 +28,7 @@ BENCHMARKS = {
     "litert-benchmark": "benchmarks.against_litert_benchmark",
     "interval-coverage": "benchmarks.interval_coverage",
     "statistics-truth": "benchmarks.statistics_truth",
+    "energy-truth": "benchmarks.energy_truth",
     "sustained-truth": "benchmarks.sustained_truth",
     "deploy-speed": "benchmarks.deploy_speed",
 }

@@ -152,7 +152,7 @@ def _report(trace: Trace, levels: "Levels", pairs: Sequence["Contrast"], *, secs
         lag_s=levels.lag_s,
         resolution_w=levels.step_w,
         systematic_mj=systematic if known else None,
-        resolvable_mj=half,
+        resolvable_mj=None if random is None else half or random + rounding,
         needed_secs=_needed(levels, estimate, random, rounding, secs),
     )
 
@@ -218,7 +218,8 @@ def _judge(report: EnergyReport, levels: "Levels", pairs: Sequence["Contrast"]) 
         yield finding(
             "warning",
             "below-resolution",
-            f"{name} cannot tell this load from idle, nor how far it is behind.",
+            f"{name} cannot tell this load from idle, nor how far it is behind: an inference that is to be seen must "
+            f"cost more than {report.resolvable_mj:.3g} mJ.",
             f"{longer[:-1]} or more, or a finer gauge." if longer else "No length of a run helps; use a finer gauge.",
         )
     elif report.interval_mj is None:

@@ -177,6 +177,8 @@ def test_below_what_the_gauge_resolves() -> None:
     report, findings = summary(run(faint, changed(METER, noise=0.3)).recording)
     assert report.energy_per_inference_mj is None
     assert findings["below-resolution"].severity == "warning"
+    assert report.resolvable_mj is not None
+    assert report.resolvable_mj > 0.1
     assert report.needed_secs is None or report.needed_secs > 60
 
 
