@@ -15,30 +15,29 @@ def throughput_table(report: ThroughputReport) -> "Table":
     from rich.markup import escape
     from rich.table import Table
 
+    level = report.results[0].level
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=escape(report.reason), caption_justify="left")
-    for name in ("streams", "threads", "inferences per second", "interval", "median, ms", "p99, ms", "peak RSS, MiB"):
-        table.add_column(name, justify="right")
-    table.add_column("processes", justify="right")
-    table.add_column("")
+    for name in (
+        "streams", "threads", "inferences/s", f"{100 * level:.0f} % interval", "median, ms", "p99, ms", "peak RSS, MiB",
+    ):  # fmt: skip
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("best for", no_wrap=True)
     for place, item in enumerate(report.results):
-        best = [
-            name
-            for name, where in (("throughput", report.best_throughput), ("latency", report.best_latency))
-            if where == place
-        ]
-        table.add_row(*_cells(item), f"best {' and '.join(best)}" if best else "", style="bold" if best else None)
+        purposes = (("throughput", report.best_throughput), ("latency", report.best_latency))
+        best = ", ".join(name for name, where in purposes if where == place)
+        table.add_row(*_cells(item, level), best, style="bold" if best else None)
     return table
 
 
-def _cells(item: Throughput) -> list[str]:
+def _cells(item: Throughput, level: float) -> list[str]:
     low, high = item.interval
+    other = "" if item.level == level else f" ({100 * item.level:.0f} %)"
     return [
         str(item.streams),
         str(item.num_threads),
         f"{item.inferences_per_s:.1f}",
-        f"{low:.1f} to {high:.1f} ({100 * item.level:.0f} %)",
+        f"{low:.1f} to {high:.1f}{other}",
         milliseconds(item.latency_ms.median),
         milliseconds(item.latency_ms.p99),
         mebibytes(item.peak_rss_bytes),
-        str(item.processes),
     ]
