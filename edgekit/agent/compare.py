@@ -7,13 +7,13 @@ machine differ by per cents from each other at any moment, so the models of a ro
 
 import os
 import time
-from typing import Any, BinaryIO, Dict, List, Optional
+from typing import Any, BinaryIO, Callable, Dict, List, Optional
 
 from .bench import governor
 from .cache import fetch
 from .child import Child
 from .cooldown import cool_down_as_asked
-from .events import Emit, Request, Result
+from .events import AgentError, Emit, Request, Result
 from .machine import describe, read_state
 from .sensors import read_text
 
@@ -94,9 +94,9 @@ def _round(options: List[Dict[str, Any]], number: int, request: Request, stdin: 
     try:
         for item in options:
             children.append(Child("compare-process", item))  # noqa: PERF401 - those before one that fails are ended
-        facts = [child.hear(stdin, alive) for child in children]
+        facts = [_named(place, child.hear, stdin, alive) for place, child in enumerate(children)]
         warm = {"secs": request["warmup_s"], "runs": request["warmup_runs"], "most_secs": None}
-        warmed = [child.ask(warm, stdin, alive) for child in children]
+        warmed = [_named(place, child.ask, warm, stdin, alive) for place, child in enumerate(children)]
         passes = _passes([answer["median_ns"] / 1e9 for answer in warmed], request)
         order = [(number + place) % len(children) for place in range(len(children))]
         blocks: List[List[int]] = [[] for _ in children]
@@ -105,7 +105,7 @@ def _round(options: List[Dict[str, Any]], number: int, request: Request, stdin: 
         runs, last = [0] * len(children), list(warmed)
         for turn in range(passes):
             for place in order if turn % 2 == 0 else order[::-1]:
-                last[place] = children[place].ask(block, stdin, alive)
+                last[place] = _named(place, children[place].ask, block, stdin, alive)
                 blocks[place].append(last[place]["median_ns"])
                 runs[place] += last[place]["runs"]
         states.append(_state(options[0]["cpus"], last))
@@ -121,6 +121,14 @@ def _round(options: List[Dict[str, Any]], number: int, request: Request, stdin: 
         ],
         "during": states,
     }
+
+
+def _named(place: int, speak: Callable[..., Dict[str, Any]], *arguments: Any) -> Dict[str, Any]:
+    """What a child answers; its AgentError says which of the models it was."""
+    try:
+        return speak(*arguments)
+    except AgentError as err:
+        raise AgentError(err.kind, "Model %d: %s" % (place + 1, err.message), err.hint, err.details) from err
 
 
 def _passes(seconds: List[float], request: Request) -> int:

@@ -200,7 +200,7 @@ def test_models_that_are_none(model: Path, tmp_path: Path, root: Path, capsys: C
 def test_a_model_that_does_not_run_names_itself(
     model: Path, cases: Path, one_round: None, connection: Connection
 ) -> None:
-    with pytest.raises(DeviceFaultError, match="unresolved custom op"):
+    with pytest.raises(DeviceFaultError, match=r"Model 2: .* unresolved custom op"):
         compare([model, cases / "models" / "negative" / "model_invoking_error.tflite"], connection, max_secs=1)
     with pytest.raises(ModelError, match="17 models were given"):
         compare([model] * 17, connection)
