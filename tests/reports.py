@@ -4,6 +4,7 @@ import json
 import math
 import random
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ FINDINGS = (
 )  # fmt: skip
 
 
+@cache
 def recorded() -> Measurement:
     """What the agent once said on an x86-64 machine."""
     lines = [json.loads(line) for line in RECORDED.read_text().splitlines()]

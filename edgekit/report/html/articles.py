@@ -48,7 +48,6 @@ def write_article(report: Report) -> Article:
             )
         ),
         verdict=_verdict(report),
-        emulated=emulated,
         findings=tuple(sorted(report.findings, key=lambda finding: SEVERITIES.index(finding.severity))),
         key_figures=figures,
         sections=sections,
@@ -80,9 +79,11 @@ def _verdict(report: Report) -> Verdict:
     errors = [finding for finding in report.findings if finding.severity == "error"]
     if errors:
         causes = ", ".join(dict.fromkeys(finding.name for finding in errors))
-        return Verdict(tone="bad", word="Invalid", text=f"These numbers mean nothing: {causes}.")
+        also = "" if report.machine.emulated is None else f" And it was emulated: {report.machine.emulated}."
+        return Verdict(tone="bad", word="Invalid", text=f"These numbers mean nothing: {causes}.{also}")
     if report.machine.emulated is not None:
-        return Verdict(tone="warning", word="Emulated", text="It runs. How fast it is on a device, this does not tell.")
+        text = f"No latency, energy or throughput below is a device's: {report.machine.emulated}."
+        return Verdict(tone="warning", word="Emulated", text=text)
     said = _said(report)
     warnings = _count(report.findings, "warning")
     if warnings:

@@ -8,7 +8,7 @@ from functools import cache
 from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgekit.bench.comparison import ComparisonReport
 from edgekit.bench.report import BenchmarkReport
@@ -16,6 +16,9 @@ from edgekit.errors import PlotError
 from edgekit.report.html.articles import write_article
 from edgekit.report.html.overview import write_overview
 from edgekit.report.html.view import Figure, Page
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 STYLES = ("uPlot.min.css", "report.css")
 SCRIPTS = ("uPlot.iife.min.js", "report.js")
@@ -64,8 +67,23 @@ def render(reports: Sequence[BenchmarkReport | ComparisonReport], *, title: str 
 
 
 def _fill(page: Page) -> str:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
+
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            page=page,
+            styles=[Markup(asset(name)) for name in STYLES],  # noqa: S704 - our own files
+            scripts=[Markup(asset(name)) for name in SCRIPTS],  # noqa: S704
+            policy=_policy(),
+        )
+    )
+
+
+@cache
+def _environment() -> "Environment":
+    from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
         loader=PackageLoader("edgekit.report.html"),
@@ -75,12 +93,7 @@ def _fill(page: Page) -> str:
         lstrip_blocks=True,
     )
     environment.filters["plotted"] = _plotted
-    return environment.get_template("page.html.j2").render(
-        page=page,
-        styles=[Markup(asset(name)) for name in STYLES],  # noqa: S704 - our own files
-        scripts=[Markup(asset(name)) for name in SCRIPTS],  # noqa: S704
-        policy=_policy(),
-    )
+    return environment
 
 
 def _plotted(figure: Figure) -> dict[str, Any]:

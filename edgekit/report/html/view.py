@@ -151,8 +151,6 @@ class Article:
     title: str
     subtitle: str
     verdict: Verdict
-    emulated: str | None
-    """The evidence, where the CPU was emulated."""
     findings: tuple[FindingEntry, ...]
     key_figures: tuple[KeyFigure, ...]
     sections: tuple[Section, ...]

@@ -47,7 +47,8 @@
         ctx.font = FONT.replace("12px", `${12 * devicePixelRatio}px`);
         ctx.fillStyle = css("--soft");
         ctx.textBaseline = "top";
-        if (ctx.measureText(span.label).width < to - from) ctx.fillText(span.label, from + 4 * devicePixelRatio, top + 6 * devicePixelRatio);
+        const start = Math.max(from, left) + 4 * devicePixelRatio;
+        if (start + ctx.measureText(span.label).width < to) ctx.fillText(span.label, start, top + 6 * devicePixelRatio);
       }
     }
     if (panel.horizontal && u.scales.y.min < 0 && u.scales.y.max > 0) {
@@ -112,9 +113,10 @@
 
   // Round numbers between two, however close: the library's own are powers of ten.
   const logSplits = (low, high) => {
-    const all = [];
+    const decades = Math.log10(high / low), all = [];
+    const digits = decades > 3 ? [1] : decades > 1.2 ? [1, 2, 5] : [1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8];
     for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power += 1)
-      for (const digit of [1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8]) all.push(Number((digit * 10 ** power).toPrecision(3)));
+      for (const digit of digits) all.push(Number((digit * 10 ** power).toPrecision(3)));
     const seen = all.filter((value) => value >= low && value <= high);
     return seen.filter((value, place) => place % Math.ceil(seen.length / 10) === 0);
   };
@@ -218,7 +220,8 @@
         const y = panel.series.map((series) => series.values[at]).find((value) => value != null) ?? u.scales.y.min;
         const along = u.valToPos(panel.x[at], "x"), across = u.valToPos(y, "y");
         u.setCursor(panel.horizontal ? { left: across, top: along } : { left: along, top: across });
-        live.textContent = [...u.root.querySelectorAll(".u-series")].map((row) => row.textContent).join(", ");
+        live.textContent = [...u.root.querySelectorAll(".u-series")]
+          .map((row) => [".u-label", ".u-value"].map((part) => row.querySelector(part).textContent).join(": ")).join(", ");
       } else if (!panel.x_names.length && (event.key === "+" || event.key === "-")) {
         const half = ((max - min) / 2) * (event.key === "+" ? 0.5 : 2), [low, high] = whole(group.map((item) => item.panel));
         zoomTo(group, Math.max(low, middle - half), Math.min(high, middle + half));
