@@ -1,21 +1,15 @@
 """``bench``: one call of the agent on the device, its answer as a report."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from edgekit.artifact import Artifact
 from edgekit.bench.plan import BenchOptions, Configuration, configurations, payload, read_subject, request
 from edgekit.bench.report import BenchmarkReport, summarize
-from edgekit.bench.samples import Measurement, collect
+from edgekit.bench.samples import Measurement, ProcessSamples
+from edgekit.bench.turns import OnProgress, take_turns
 from edgekit.transport import Connection
-from edgekit.transport.agent import call, prepare_agent
-from edgekit.transport.files import answer_need
-
-SILENCE_S = 60.0
-"""The agent says something every few seconds."""
-
-OnProgress = Callable[[int, int], None]
+from edgekit.transport.agent import prepare_agent
 
 
 def bench(
@@ -53,28 +47,6 @@ def measure(
 
     With ``keep_going`` one that does not run on the device is in ``failed`` instead of raising DeviceFaultError.
     """
-    device = connection.device.name
     agent = prepare_agent(connection)
-    files = payload(asked)
-    events = call(
-        agent,
-        "bench",
-        request(asked, options, root=agent.root, keep_going=keep_going),
-        answer=lambda event: answer_need(event, files, device),
-        timeout_s=SILENCE_S,
-    )
-    return collect(
-        _counted(events, on_progress, options.processes * len(asked)),
-        device=device,
-        processes=options.processes,
-        num_threads=tuple(item.num_threads for item in asked),
-    )
-
-
-def _counted(events: Iterator[dict[str, Any]], on_progress: OnProgress, total: int) -> Iterator[dict[str, Any]]:
-    done = 0
-    for event in events:
-        if event["event"] == "process":
-            done += 1
-            on_progress(done, total)
-        yield event
+    message = request(asked, options, root=agent.root, keep_going=keep_going)
+    return take_turns(agent, "bench", message, payload(asked), ProcessSamples, on_progress)

@@ -59,6 +59,10 @@ echo "edgekit:agent=$agent"
 """
 """sh: where edgekit lives on the device, the interpreter and its version, whether the agent is there."""
 
+COOLING_S = 30.0
+COOLING_LOOK_S = 2.0
+"""Between two ``cooling`` events of the agent (edgekit/agent/cooldown.py)."""
+
 INSTALL = r"""
 import compileall, hashlib, io, os, shutil, sys, zipfile
 folder, digest, kept = sys.argv[1], sys.argv[2], int(sys.argv[3])
@@ -171,10 +175,23 @@ def call(
                     process.wait(timeout_s=END_S)
                 yield event
                 return
+            if event["event"] == "cooling":
+                _say_cooling(event, name)
             if answer is not None:
                 answers.put(answer(event))
             yield event
         raise _unfinished(process, feed, command, name)
+
+
+def _say_cooling(event: Mapping[str, Any], name: str) -> None:
+    """Nothing else happens for minutes: the user is told why, every half a minute."""
+    waited, known = event.get("waited_s"), ("zone", "temperature_c", "limit_c", "timeout_s")
+    if isinstance(waited, int | float) and waited % COOLING_S < COOLING_LOOK_S:
+        facts = {key: str(event.get(key))[:40] for key in known}
+        log.warning(
+            "%s: waiting until it is cool: %s at %s C, %s C asked for; %.0f s of at most %s",
+            name, facts["zone"], facts["temperature_c"], facts["limit_c"], waited, facts["timeout_s"],
+        )  # fmt: skip
 
 
 @contextmanager
