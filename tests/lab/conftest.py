@@ -8,6 +8,7 @@ import pytest
 from edgekit.provision import setup
 from edgekit.transport import connect
 from tests.lab.arm64 import Arm64, arm64
+from tests.lab.guest import Guest, guest
 from tests.lab.machine import LabUnavailable
 from tests.lab.tier1 import Sshd, tier1
 
@@ -28,6 +29,15 @@ def _arm64(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arm64]:
             yield device
     except LabUnavailable as err:
         pytest.skip(f"tier 2 of the lab: {err}")
+
+
+@pytest.fixture(scope="session")
+def _guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
+    try:
+        with guest(tmp_path_factory.mktemp("tier3")) as device:
+            yield device
+    except LabUnavailable as err:
+        pytest.skip(f"tier 3 of the lab: {err}")
 
 
 @pytest.fixture
@@ -57,6 +67,15 @@ def _runtime_on_arm64(_arm64: Arm64) -> None:
 def arm64_device(bare_arm64_device: Arm64, _runtime_on_arm64: None) -> Arm64:
     """The tier 2 device with a TFLite runtime in edgekit's default folder there."""
     return bare_arm64_device
+
+
+@pytest.fixture(name="guest")
+def tier3(_guest: Guest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Guest:
+    """The tier 3 machine with a runtime, its battery and its temperature, set up like ``sshd``."""
+    _enter(_guest.ssh_config, monkeypatch, tmp_path)
+    for module in ("test_power", "heat"):
+        _guest.plug(module)
+    return _guest
 
 
 def _enter(ssh_config: Path, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:

@@ -6,6 +6,7 @@ Its only network is a port that is forwarded from 127.0.0.1. The CPU is emulated
 import shutil
 import socket
 import subprocess
+import threading
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
@@ -43,7 +44,7 @@ Host *
 
 
 class Curve(msgspec.Struct, frozen=True, kw_only=True):
-    """What the battery shows; ``inside/battery.py`` explains it."""
+    """What battery and temperature do; ``inside/board.py`` explains it."""
 
     idle_a: float = 0.4
     load_a: float = 1.2
@@ -55,6 +56,10 @@ class Curve(msgspec.Struct, frozen=True, kw_only=True):
     sign: int = 1
     percent: float = 80.0
     percent_per_h: float = 0.0
+    idle_c: float = 45.0
+    load_c: float = 60.0
+    heat_s: float = 20.0
+    throttle_c: float = 80.0
 
 
 @dataclass(frozen=True)
@@ -101,23 +106,61 @@ class Guest:
         assert done.exit_code == 0, f"{words} failed: {done.stderr!r}"
         return done.stdout.decode()
 
-    def write(self, path: str, value: object) -> None:
-        self.run("sh", "-c", f"echo {value} > {path}")
-
     def plug(self, module: str, *options: str) -> None:
-        """Load one of the drivers of ``inside`` or of ``guest_image.SOURCES``."""
-        self.run("busybox", "insmod", f"/lab/{module}.ko", *options)
+        """Load one of the drivers of ``inside`` or of ``guest_image.SOURCES``, unless it is loaded."""
+        if self.root.run(["test", "-d", f"/sys/module/{module.replace('-', '_')}"]).exit_code != 0:
+            self.run("busybox", "insmod", f"/lab/{module}.ko", *options)
 
     def unplug(self, module: str) -> None:
         self.run("busybox", "rmmod", module)
 
     @contextmanager
     def battery(self, curve: Curve) -> Iterator[Callable[[], Drawn]]:
-        """The battery follows ``curve`` until the end of the block; the value tells what was drawn so far."""
-        with self.root.start(["python3", "/lab/battery.py", msgspec.json.encode(curve).decode(), LOG]) as process:
-            if next(process.lines(timeout_s=30), b"") != b"ready":
-                raise LabUnavailable(f"the battery does not run: {process.wait(timeout_s=5).stderr.decode()[-500:]}")
+        """Battery and temperature follow ``curve`` to the end of the block; the value tells what was drawn."""
+        command = ["python3", "/lab/board.py", msgspec.json.encode(curve).decode(), LOG]
+        with self._started(command):
             yield lambda: _parse(self.run("cat", LOG))
+
+    def set_battery(self, name: str, value: object) -> None:
+        """A parameter of the kernel's test battery, such as ``status``."""
+        self.run("sh", "-c", f"echo {value} > {PARAMETERS}/battery_{name}")
+
+    @contextmanager
+    def keyboard(self, *, percent: int) -> Iterator[str]:
+        """A keyboard with a battery; the value is the name of its power supply."""
+        with self._started(["python3", "/lab/keyboard.py", str(percent)]):
+            yield "hid-lab-1-battery"
+
+    @contextmanager
+    def _started(self, command: list[str]) -> Iterator[None]:
+        """A program that says a line when it is ready."""
+        with self.root.start(command) as process:
+            if not next(process.lines(timeout_s=30), b""):
+                raise LabUnavailable(f"{command[1]} does not run: {process.wait(timeout_s=5).stderr.decode()[-500:]}")
+            yield
+
+    def is_recording(self) -> bool:
+        """Whether a model runs by a schedule."""
+        return self.root.run(["grep", "-lz", "record-process", "-r", "/proc", "--include=cmdline"]).exit_code == 0
+
+    @contextmanager
+    def later(self, act: Callable[[], object], *, when: Callable[[], bool]) -> Iterator[None]:
+        """``act`` is done once ``when`` is so, while the block goes on."""
+        ended = threading.Event()
+
+        def wait() -> None:
+            while not ended.wait(0.5):
+                if when():
+                    act()
+                    return
+
+        thread = threading.Thread(target=wait)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
 
 
 def _parse(log: str) -> Drawn:

@@ -1,0 +1,166 @@
+"""Energy, battery, heat and clocks on a whole machine with real kernel sensors, against what they were driven with."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from edgekit.bench import BenchOptions
+from edgekit.bench.battery import summarize_battery
+from edgekit.bench.energy import summarize_energy
+from edgekit.bench.plan import configurations, read_subject
+from edgekit.bench.record import record
+from edgekit.bench.recording import Recording, Segment
+from edgekit.bench.sustained import summarize_sustained
+from edgekit.cli import cli
+from edgekit.cli.failures import guarded
+from edgekit.entries import FindingEntry
+from edgekit.transport import connect
+from tests.lab.guest import BATTERY, Curve, Drawn, Guest
+from tests.unit.float_networks import planted_network
+
+pytestmark = pytest.mark.lab
+
+OPTIONS = BenchOptions(warmup_runs=1)
+RATE = 50.0
+"""Inferences per second, which the emulated CPU keeps up with: a known energy for each."""
+IDLE = Segment(kind="idle", secs=2.5)
+LOAD = Segment(kind="load", secs=3.5, rate_per_s=RATE)
+SHORT = (Segment(kind="idle", secs=2), Segment(kind="load", secs=4, rate_per_s=RATE), Segment(kind="idle", secs=2))
+PATIENCE_S = 60.0
+"""For an ssh handshake: the host may be busy."""
+TOLERANCE = 0.02
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """Small: the emulated CPU keeps up with ``RATE``."""
+    path = tmp_path / "small.tflite"
+    path.write_bytes(planted_network().tflite)
+    return path
+
+
+def measure(
+    guest: Guest,
+    model: Path,
+    schedule: Sequence[Segment],
+    *,
+    after: float = 3.0,
+    act: Callable[[], object] | None = None,
+) -> Recording:
+    """One process runs the schedule; ``act`` is done to the machine when ``after`` seconds of it are over."""
+    waiting = [act] if act else []
+
+    def on_second(done_s: float, _total: float) -> None:
+        if done_s >= after and waiting:
+            waiting.pop()()
+
+    device = guest.device()
+    with connect(device, timeout_s=PATIENCE_S) as connection:
+        asked = configurations(read_subject(model), OPTIONS, device)[0]
+        recording = record(asked, connection, schedule, OPTIONS, on_second=on_second)
+    assert not waiting
+    return recording
+
+
+def errors(findings: Sequence[FindingEntry]) -> set[str]:
+    return {finding.name for finding in findings if finding.severity == "error"}
+
+
+def names(findings: Sequence[FindingEntry]) -> set[str]:
+    return {finding.name for finding in findings}
+
+
+def truth_mj(recording: Recording, drawn: Drawn) -> float:
+    """Energy of an inference above idle: the integral over the blocks of load, less what idle would have drawn."""
+    joules, secs, count = {"idle": 0.0, "load": 0.0}, {"idle": 0.0, "load": 0.0}, 0
+    for stretch in recording.stretches:
+        kind = recording.kind(stretch)
+        joules[kind] += drawn.energy_j(stretch.start_ns, stretch.end_ns)
+        secs[kind] += (stretch.end_ns - stretch.start_ns) / 1e9
+        count += stretch.inferences
+    return 1000 * (joules["load"] - joules["idle"] / secs["idle"] * secs["load"]) / count
+
+
+def test_energy_is_within_two_per_cent_of_the_integral(guest: Guest, model: Path) -> None:
+    """A keyboard with a battery of its own is attached: that one is not the device's."""
+    with guest.keyboard(percent=42) as keyboard, guest.battery(Curve()) as drawn:
+        recording = measure(guest, model, (IDLE, LOAD, IDLE, LOAD, IDLE, LOAD, IDLE))
+        d = drawn()
+        print(len(d.times_ns), d.times_ns[0]/1e9, d.times_ns[-1]/1e9, recording.stretches, d.watts[-100:])
+        truth = truth_mj(recording, d)
+    report, findings = summarize_energy(recording)
+    assert report.energy_per_inference_mj == pytest.approx(truth, rel=TOLERANCE)
+    assert report.interval_mj is not None
+    assert report.interval_mj[0] <= truth <= report.interval_mj[1]
+    assert not errors(findings)
+    assert {"emulated", "few-processes"} <= names(findings)
+    gauges = {trace.gauge.name: trace.gauge for trace in recording.traces}
+    assert report.gauge.name == summarize_battery(recording)[0].gauge.name == BATTERY
+    assert gauges[BATTERY].whole_device
+    assert not gauges[f"power_supply/{keyboard}"].whole_device
+
+
+def test_heat_a_drain_and_a_driver_with_the_sign_wrong(guest: Guest, model: Path) -> None:
+    """The kernel's ABI has a discharge negative; most drivers and this one do not: the status is believed, and said."""
+    curve = Curve(percent_per_h=1800.0, idle_c=45.0, load_c=85.0, heat_s=5.0, throttle_c=80.0)
+    with guest.battery(curve) as drawn:
+        recording = measure(guest, model, (IDLE, Segment(kind="load", secs=24, rate_per_s=RATE), IDLE))
+        truth = truth_mj(recording, drawn())
+    energy, findings = summarize_energy(recording)
+    assert energy.idle_power_w is not None
+    assert energy.load_power_w is not None
+    assert 1000 * (energy.load_power_w - energy.idle_power_w) / RATE == pytest.approx(truth, rel=TOLERANCE)
+    assert "battery-current-sign" in {note.name for trace in recording.traces for note in trace.gauge.notes}
+    battery, findings = summarize_battery(recording, rate_per_s=RATE)
+    assert "clock-jumped" not in names(findings)
+    assert battery.drain_interval is not None
+    assert battery.drain_interval[0] <= curve.percent_per_h <= battery.drain_interval[1]
+    report, findings = summarize_sustained(recording)
+    assert report.zone is not None
+    assert report.zone.startswith("cpu-thermal")
+    first, plateau = report.first_minute.temperature_c, report.plateau.temperature_c
+    assert first is not None
+    assert plateau is not None
+    assert first[0] < 60
+    assert 80 < plateau[1] <= 85
+    assert report.throttled_s == pytest.approx(24 - 10.4, abs=3)  # 85 - 40 exp(-t / 5 s) passes 80 after 10.4 s
+    assert "emulated" in names(findings)
+    assert any(zone.startswith("nvme") for zone in recording.before.temperatures_c)  # hwmon, beside the zones
+
+
+def test_a_gauge_that_is_slower_than_the_blocks_claims_nothing(guest: Guest, model: Path) -> None:
+    with guest.battery(Curve(every_s=30.0, sign=-1)):
+        recording = measure(guest, model, SHORT)
+    report, findings = summarize_energy(recording)
+    assert report.energy_per_inference_mj is None
+    assert names(findings) & {"gauge-stuck", "gauge-slow"}
+    notes = {note.name for trace in recording.traces for note in trace.gauge.notes}
+    assert "battery-current-sign" not in notes  # a discharge is negative, as the ABI says
+
+
+def test_a_charger_and_a_clock_that_is_set_make_the_run_invalid(guest: Guest, model: Path) -> None:
+    def act() -> None:
+        guest.set_battery("status", "charging")
+        guest.run("date", "-s", "+1 hour")
+
+    with guest.battery(Curve()):
+        recording = measure(guest, model, SHORT, act=act)
+    for findings in (summarize_energy(recording)[1], summarize_battery(recording)[1]):
+        assert {"supply-changed", "clock-jumped"} <= errors(findings)
+        assert "3600" in next(finding.message for finding in findings if finding.name == "clock-jumped")
+
+
+def test_a_driver_that_goes_in_mid_run_makes_it_invalid(
+    guest: Guest, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And no latency of an emulated CPU is shown as a device's."""
+    words = ["bench", str(model), "--device", "guest", "--battery", "--battery-secs", "15s", "--rate", "50/s"]
+    quick = ["--num-runs", "2", "--warmup-runs", "1", "--min-secs", "0", "--processes", "1", "--json"]
+    with guest.battery(Curve()), guest.later(lambda: guest.unplug("test_power"), when=guest.is_recording):
+        code = guarded(cli, [*words, *quick])
+    findings = {finding["name"]: finding for finding in json.loads(capsys.readouterr().out)["findings"]}
+    assert code == 6
+    assert findings["gauge-vanished"]["severity"] == "error"
+    assert "The CPU is emulated" in findings["emulated"]["message"]
