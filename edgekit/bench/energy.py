@@ -50,7 +50,7 @@ class EnergyReport(Document, frozen=True, kw_only=True):
     """Blocks of load, each with the idle blocks next to it."""
     processes: int
     update_interval_s: float | None
-    """How often the gauge's value changed; None where it never did."""
+    """Median time between two changes of the gauge's value; None where it never changed."""
     lag_s: float | None
     """How far its values are behind on average, from the changes between idle and load; None where they do not tell,
     and for counters."""
@@ -129,7 +129,7 @@ def _measure(recording: Recording, trace: Trace) -> tuple["Levels", tuple["Contr
 
 def _report(trace: Trace, levels: "Levels", pairs: Sequence["Contrast"], *, secs: float) -> EnergyReport:
     observed = _observations(pairs)
-    known = observed and levels.update_s is not None
+    known = observed and levels.changes_s is not None
     estimate = mean(observed) if known else 0.0
     random = student.half_width(observed) if known else None
     rounding = 2000 * levels.rounding_w / mean([pair.rate_per_s for pair in pairs]) if known else 0.0
@@ -148,7 +148,7 @@ def _report(trace: Trace, levels: "Levels", pairs: Sequence["Contrast"], *, secs
         inferences=sum(level.block.inferences for level in loads),
         blocks=len(loads),
         processes=len({level.block.process for level in loads}),
-        update_interval_s=levels.update_s,
+        update_interval_s=levels.changes_s,
         lag_s=levels.lag_s,
         resolution_w=levels.step_w,
         systematic_mj=systematic if known else None,
@@ -197,7 +197,7 @@ def _judge(report: EnergyReport, levels: "Levels", pairs: Sequence["Contrast"]) 
 
     name = report.gauge.name
     longer = f"Use --energy-secs {report.needed_secs:.0f}s." if report.needed_secs else ""
-    if levels.update_s is None:
+    if levels.changes_s is None:
         yield finding(
             "warning",
             "gauge-stuck",
@@ -205,7 +205,7 @@ def _judge(report: EnergyReport, levels: "Levels", pairs: Sequence["Contrast"]) 
             "Use a finer gauge (--gauge), or an external meter.",
         )
     elif not pairs:
-        every = f"every {levels.update_s:.2g} s" + (f", {levels.lag_s:.2g} s late" if levels.lag_s else "")
+        every = f"every {levels.changes_s:.2g} s" + (f", {levels.lag_s:.2g} s late" if levels.lag_s else "")
         shortest = min(level.block.secs for level in levels.levels)
         coarse = f", or its steps of {levels.step_w:.2g} W hide them" if levels.step_w and not levels.lag_s else ""
         yield finding(

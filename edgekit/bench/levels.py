@@ -49,8 +49,8 @@ class Levels:
 
     method: Method
     levels: tuple[Level, ...]
-    update_s: float | None
-    """Interval of the gauge's updates; None: it never changed."""
+    changes_s: float | None
+    """Median time between two changes of the gauge's value; None: it never changed."""
     lag_s: float | None
     step_w: float | None
     """Smallest step of a reading of power; None for counters."""
@@ -116,7 +116,7 @@ def _levels(
     return Levels(
         method=method,
         levels=levels,
-        update_s=power.update_s,
+        changes_s=power.changes_s,
         lag_s=lag_s,
         step_w=power.step_w,
         rounding_w=max(rounding_bound(power, span) for span in spans.values()),
@@ -137,7 +137,7 @@ def _by_counter(recording: Recording, trace: Trace, method: Method, found: Seque
     return Levels(
         method=method,
         levels=_each(recording, found, powers, settle),
-        update_s=counter.update_s,
+        changes_s=counter.changes_s,
         lag_s=None,
         step_w=None,
         rounding_w=0.0,

@@ -19,8 +19,9 @@ MANY_VALUES = 8
 EVERY = 0.9
 """Share of readings that changed, from which on a counter moves faster than it is read."""
 FAST_GAPS = 10
-"""Percentile of the times between two changes that is taken for the interval of a gauge's updates: longer ones are
-updates to the same value."""
+TYPICAL_GAPS = 50
+"""Percentiles of the times between two changes. The first is taken for the interval of a gauge's updates, for longer
+ones are updates to the same value; the second is what is told."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,9 @@ class Power:
     step_w: float
     """The smallest step, as the gauge tells or as seen; the larger of the two."""
     update_s: float | None
-    """Interval of its updates; None: it never changed."""
+    """Interval of its updates, rather too short than too long; None: it never changed."""
+    changes_s: float | None = None
+    """Median time between two changes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +53,7 @@ class Counter:
     resets: int
     """How often it fell, which no gauge announced."""
     update_s: float | None
+    changes_s: float | None = None
 
 
 def columns(trace: Trace, names: Sequence[ChannelName], zero_ns: int) -> tuple[Array, list[Array]]:
@@ -70,7 +74,14 @@ def read_power(trace: Trace, method: Method, zero_ns: int) -> Power:
     else:
         values = found[0] * found[1]
         step = steps[0] * float(np.mean(np.abs(found[1]))) + steps[1] * float(np.mean(np.abs(found[0])))
-    return Power(times_s=times, values_w=values, step_w=step, update_s=_update_interval(times, values))
+    changed = times[1:][np.diff(values) != 0]
+    return Power(
+        times_s=times,
+        values_w=values,
+        step_w=step,
+        update_s=_gap(changed, times, FAST_GAPS),
+        changes_s=_gap(changed, times, TYPICAL_GAPS),
+    )
 
 
 def read_counter(trace: Trace, method: Method, zero_ns: int) -> Counter:
@@ -106,7 +117,8 @@ def _counter(times: Array, steps: Array, factors: Array) -> Counter:
         latest_s=latest,
         amounts=amounts,
         resets=int(np.isnan(amounts).sum()),
-        update_s=_interval(latest, times),
+        update_s=_gap(latest, times, FAST_GAPS),
+        changes_s=_gap(latest, times, TYPICAL_GAPS),
     )
 
 
@@ -122,12 +134,8 @@ def _step(trace: Trace, name: ChannelName, values: Array) -> float:
     return max(told, seen) if len(gaps) >= MANY_VALUES else told
 
 
-def _update_interval(times: Array, values: Array) -> float | None:
-    return _interval(times[1:][np.diff(values) != 0], times)
-
-
-def _interval(changed: Array, times: Array) -> float | None:
+def _gap(changed: Array, times: Array, percent: float) -> float | None:
     if len(changed) == 0:
         return None
     gaps = np.diff(changed)
-    return float(np.percentile(gaps, FAST_GAPS)) if len(gaps) else float(times[-1] - times[0])
+    return float(np.percentile(gaps, percent)) if len(gaps) else float(times[-1] - times[0])
