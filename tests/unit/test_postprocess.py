@@ -278,3 +278,20 @@ def test_bare_file_is_given_and_gives_real_values(cases: Path) -> None:
     found = pipeline.run(np.array([[1.5]], np.float32))
     assert next(iter(found.outputs.values())).item() == pytest.approx(np.sin(1.5), abs=0.1)
     assert found[1:] == (None, None, (), ())
+
+
+def test_the_build_keeps_it_in_the_manifest_or_refuses(cases: Path, tmp_path: Path) -> None:
+    from edgekit.build import build
+    from edgekit.plan import BuildOptions, plan
+    from edgekit.target import load_target
+
+    model = cases / "models" / "tflm" / "hello_world_float.tflite"
+    text = f'[model]\npath = "{model}"\n[postprocessing]\nkind = "classification"\nactivation = "sigmoid"\n'
+    options, target = BuildOptions(precision="float32"), load_target("rpi4")
+    (tmp_path / "edgekit.toml").write_text(text)
+    built = build(plan(load_project(tmp_path), target, options, tmp_path))
+    assert built.manifest.postprocessing == Classification(activation="sigmoid")
+    (tmp_path / "edgekit.toml").write_text(text + 'output = "scores"\n')
+    with pytest.raises(ProjectError, match=r"\[postprocessing\] names an output 'scores'; the model has .* \[1\]"):
+        build(plan(load_project(tmp_path), target, options, tmp_path / "other"))
+    assert not (tmp_path / "other").exists()
