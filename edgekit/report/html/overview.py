@@ -41,26 +41,32 @@ def side_by_side(reports: Sequence[BenchmarkReport]) -> Table:
         result = report.results[0]
         latency = result.latency_ms
         low, high = latency.median_interval
-        energy = report.energy.energy_per_inference_mj if report.energy else None
         rows.append(
             (
                 name,
-                when(report.before),
-                plural(result.num_threads, "thread"),
                 f"{milliseconds(latency.median)} ({milliseconds(low)} to {milliseconds(high)})",
                 "" if report is first else _change(first, report),
                 milliseconds(latency.p99),
                 number(result.throughput_per_s),
                 mebibytes(result.peak_rss_bytes),
-                number(energy),
+                _energy(report),
+                plural(result.num_threads, "thread"),
                 _worth(report),
+                when(report.before),
             )
         )
     heads = (
-        "run", "when", "threads", "median, ms", "change", "99th percentile, ms", "inferences per second",
-        "peak RSS, MiB", "energy, mJ", "worth",
+        "run", "median, ms", "change", "99th percentile, ms", "inferences per second", "peak RSS, MiB", "energy, mJ",
+        "threads", "worth", "when",
     )  # fmt: skip
     return Table(caption="The runs", heads=heads, rows=tuple(rows))
+
+
+def _energy(report: BenchmarkReport) -> str:
+    if report.energy is None:
+        return "not measured"
+    joules = report.energy.energy_per_inference_mj
+    return "below the gauge" if joules is None else number(joules)
 
 
 def _worth(report: BenchmarkReport) -> str:
