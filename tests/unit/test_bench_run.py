@@ -173,13 +173,13 @@ def test_exit_codes_of_bad_input(tmp_path: Path, root: Path, capsys: pytest.Capt
 @pytest.fixture
 def moved(monkeypatch: pytest.MonkeyPatch) -> None:
     """A device whose clock moved: this machine's may not."""
-    import edgekit.bench
+    from edgekit.bench import session
 
     def invalid(*arguments: Any, **settings: Any) -> BenchmarkReport:
         finding = FindingEntry(name="frequency-moved", severity="error", message="It moved.", fix="Hold it.")
         return msgspec.structs.replace(bench(*arguments, **settings), findings=(finding,))
 
-    monkeypatch.setattr(edgekit.bench, "bench", invalid)
+    monkeypatch.setattr(session, "bench", invalid)
 
 
 @pytest.mark.usefixtures("moved", "root")
