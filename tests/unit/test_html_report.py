@@ -188,6 +188,13 @@ def test_several_runs_have_their_changes_against_the_first() -> None:
     assert "Median latency under sustained load" in words
 
 
+def test_latencies_of_zero_are_shown_and_not_compared() -> None:
+    """A clock may be coarser than a small model is fast."""
+    instant = bench_report(scale=0.0, num_threads=(1,))
+    words = Reader(render([bench_report(num_threads=(1,)), instant])).words
+    assert "none: too short for the device's clock" in words
+
+
 def test_the_figures_data_is_whole(full: str) -> None:
     blocks = [json.loads(text) for text in Reader(full).scripts if text.startswith("{")]
     for figure in blocks:

@@ -24,6 +24,7 @@ HEAVY = {
     "ai_edge_quantizer",
     "rich",
     "PIL",
+    "jinja2",
 }
 
 

@@ -83,6 +83,8 @@ def _change(first: BenchmarkReport, report: BenchmarkReport) -> str:
         return f"none: {_worth(report)} against {_worth(first)}"
     if baseline.num_threads != candidate.num_threads:
         return "none: other thread counts"
+    if min(baseline.latency_ms.median_interval[0], candidate.latency_ms.median_interval[0]) <= 0:
+        return "none: too short for the device's clock"
     item = compare_runs(baseline, candidate)
     low, high = (percent(bound, sign=True) for bound in item.interval)
     return f"{percent(item.effect, sign=True)} ({low} to {high}): {item.verdict}"

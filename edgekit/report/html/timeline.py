@@ -83,7 +83,8 @@ def _latencies(runs: Sequence[Recording]) -> tuple[list[float], list[list[float 
 
 def start_ns(recording: Recording) -> int:
     """When the load began: what the seconds of a ``Phase`` count from."""
-    return next(stretch.start_ns for stretch in recording.stretches if recording.kind(stretch) == "load")
+    loads = (stretch.start_ns for stretch in recording.stretches if recording.kind(stretch) == "load")
+    return next(loads, recording.windows[0].start_ns)
 
 
 def _text(run: SustainedReport) -> tuple[str, ...]:
