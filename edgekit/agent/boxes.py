@@ -168,14 +168,14 @@ def _as_boxes(name: str, values: Array) -> Array:
 def _split(name: str, values: Array, objectness: bool) -> Tuple[Array, Array]:
     """A YOLO output, (N, 4 + classes) or transposed; boxes outnumber the columns."""
     first = CORNERS + objectness
-    if values.ndim < MATRIX or values.size != values.shape[-2] * values.shape[-1] or min(values.shape[-2:]) <= first:
+    matrix = values.reshape(values.shape[-MATRIX:]) if values.size == np.prod(values.shape[-MATRIX:]) else values
+    if matrix.ndim != MATRIX or min(matrix.shape) <= first:
         raise DoesNotFit(
             "Output %r of shape %s does not hold boxes with the scores of their classes: (N, %d + classes)."
             % (name, list(values.shape), first),
             NAME_THEM,
         )
-    rows = values.reshape(values.shape[-2:])
-    rows = rows.T if rows.shape[0] < rows.shape[1] else rows
+    rows = matrix.T if matrix.shape[0] < matrix.shape[1] else matrix
     scores = rows[:, first:] * rows[:, CORNERS:first] if objectness else rows[:, first:]
     return rows[:, :CORNERS], scores
 
