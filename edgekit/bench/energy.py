@@ -129,7 +129,7 @@ def _measure(recording: Recording, trace: Trace) -> tuple["Levels", tuple["Contr
 
 def _report(trace: Trace, levels: "Levels", pairs: Sequence["Contrast"], *, secs: float) -> EnergyReport:
     observed = _observations(pairs)
-    known = observed and levels.changes_s is not None
+    known = bool(observed) and levels.changes_s is not None
     estimate = mean(observed) if known else 0.0
     random = student.half_width(observed) if known else None
     rounding = 2000 * levels.rounding_w / mean([pair.rate_per_s for pair in pairs]) if known else 0.0

@@ -19,7 +19,7 @@ from edgekit.bench.integrate import (
     unsettled_share,
 )
 from edgekit.bench.recording import Recording, Trace
-from edgekit.bench.series import Power, read_counter, read_power
+from edgekit.bench.series import read_counter, read_power
 
 SPARE = 1.5
 """A run that is told to be longer is told to be this much longer than it must be at least."""
@@ -68,60 +68,28 @@ def measure_levels(recording: Recording, trace: Trace, method: Method, found: Se
     """Every block's mean power, integrated by ``method``."""
     if method in {"counter", "charge"}:
         return _by_counter(recording, trace, method, found)
+    return _by_power(recording, trace, method, found)
+
+
+def _by_power(recording: Recording, trace: Trace, method: Method, found: Sequence[Block]) -> Levels:
     power = read_power(trace, method, origin_ns(recording))
-    secs = min(block.secs for block in found)
     lag = estimate_lag(power, found)
-    settle = settle_time(lag, power.update_s, secs)
-    if settle is None:
-        known = settled_after(lag.mean_s, power.update_s) if lag else 0.0
-        needed = SPARE * max(known, power.update_s or 0.0) / MOST_SETTLE
-        powers: list[float | None] = [None] * len(found)
-        return _levels(
-            recording, method, found, powers, 0.0, power=power, lag_s=lag.mean_s if lag else None, needed=needed
-        )
-    powers = [mean_power(power, block.start_s + settle, block.end_s) for block in found]
-    hidden = sum(
-        max(unsettled_share(lag, power.update_s, settle, block) for block in found if block.kind == kind)
-        for kind in {block.kind for block in found}
-    )
-    return _levels(
-        recording,
-        method,
-        found,
-        powers,
-        settle,
-        power=power,
-        lag_s=lag.mean_s if lag else None,
-        unsettled=hidden / (1 - hidden) if hidden < 1 else inf,
-    )
-
-
-def _levels(
-    recording: Recording,
-    method: Method,
-    found: Sequence[Block],
-    powers: Sequence[float | None],
-    settle_s: float,
-    *,
-    power: Power,
-    lag_s: float | None,
-    unsettled: float = 0.0,
-    needed: float | None = None,
-) -> Levels:
-    levels = _each(recording, found, powers, settle_s)
-    spans = {
-        kind: [(level.start_s, level.block.end_s) for level in levels if level.block.kind == kind]
-        for kind in ("idle", "load")
-    }
+    settle = settle_time(lag, power.update_s, min(block.secs for block in found))
+    start = settle or 0.0
+    powers = [None if settle is None else mean_power(power, block.start_s + start, block.end_s) for block in found]
+    kinds = [[block for block in found if block.kind == kind] for kind in ("idle", "load")]
+    spans = [[(block.start_s + start, block.end_s) for block in own] for own in kinds]
+    hidden = sum(max(unsettled_share(lag, power.update_s, start, block) for block in own) for own in kinds if own)
+    known = settled_after(lag.mean_s, power.update_s) if lag else 0.0
     return Levels(
         method=method,
-        levels=levels,
+        levels=_each(recording, found, powers, start),
         changes_s=power.changes_s,
-        lag_s=lag_s,
+        lag_s=lag.mean_s if lag else None,
         step_w=power.step_w,
-        rounding_w=max(rounding_bound(power, span) for span in spans.values()),
-        unsettled=unsettled,
-        needed_block_s=needed,
+        rounding_w=max(rounding_bound(power, own) for own in spans),
+        unsettled=hidden / (1 - hidden) if hidden < 1 else inf,
+        needed_block_s=SPARE * max(known, power.update_s or 0.0) / MOST_SETTLE if settle is None else None,
     )
 
 
