@@ -23,7 +23,7 @@ test: setup  ## unit and convert tests (no root)
 test-slow: setup  ## the tests that take more than ten seconds each
 	@$(BIN)/python -m pytest -q -m "slow and not lab" -n 2 --dist loadgroup
 
-test-lab: setup  ## real sshd, faults, an arm64 userland (root)
+test-lab: setup  ## real sshd, faults, an arm64 userland, an arm64 machine with sensors (root)
 	@$(BIN)/python -m pytest -q -m lab
 
 lint: setup  ## ruff, mypy strict, layers, Python of the agent
