@@ -121,9 +121,9 @@ BATTERY_KINDS = {
         grid_s=0.05,
     ),
     "battery-percent": Kind(
-        what="whole per cents alone, every 5 s; 14,400 s",
-        gauge=SimulatedGauge(kind="none", update_s=5.0, poll_s=2.0, capacity_j=54_000, percent_step=1.0),
-        secs=14_400,
+        what="whole per cents alone, every 5 s; 7,200 s",
+        gauge=SimulatedGauge(kind="none", update_s=5.0, poll_s=5.0, capacity_j=54_000, percent_step=1.0),
+        secs=7200,
         grid_s=0.5,
     ),
     "battery-hurried": Kind(
