@@ -119,6 +119,10 @@ class StreamProcess:
             if ended or not chunk:
                 code = self._channel.exit_code(POLL_S if ended else 0)
                 if code is not None:
+                    # what it wrote last may have come after we looked, and before its exit status or even behind it
+                    while not ended and (chunk := self._channel.receive()):
+                        output += chunk
+                        self._check_size(len(output))
                     return Completed(exit_code=code, stdout=bytes(output), stderr=self._channel.stderr())
             if deadline is not None and time.monotonic() > deadline:
                 raise TransportError(
