@@ -132,9 +132,15 @@ def test_heat_a_drain_and_a_driver_with_the_sign_wrong(guest: Guest, model: Path
 
 
 def test_a_gauge_that_is_slower_than_the_blocks_claims_nothing(guest: Guest, model: Path) -> None:
-    with guest.battery(Curve(every_s=30.0, sign=-1)):
+    """Beside it a power monitor of a board, which measures a part of the device and is not taken for all of it."""
+    rail = guest.power_monitor(millivolts=5000, milliamperes=600, milliwatts=3000)
+    with rail, guest.battery(Curve(every_s=30.0, sign=-1)):
         recording = measure(guest, model, SHORT)
+    (monitor,) = [trace for trace in recording.traces if trace.gauge.sensor == "hwmon"]
+    assert set(monitor.values["power_w"]) == {3.0}
+    assert not monitor.gauge.whole_device
     report, findings = summarize_energy(recording)
+    assert report.gauge.name == BATTERY
     assert report.energy_per_inference_mj is None
     assert names(findings) & {"gauge-stuck", "gauge-slow"}
     notes = {note.name for trace in recording.traces for note in trace.gauge.notes}
