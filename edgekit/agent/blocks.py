@@ -10,8 +10,7 @@ from typing import BinaryIO, Callable, Dict, List, Optional
 
 from . import runtime
 from .events import Emit, Request, Result
-from .machine import read_rss
-from .measure import read_inputs, set_affinity
+from .start import read_inputs, start_models, time_first
 
 
 def compare_process(request: Request, stdin: BinaryIO, emit: Emit) -> Result:
@@ -21,24 +20,11 @@ def compare_process(request: Request, stdin: BinaryIO, emit: Emit) -> Result:
     A line asks for a block of at least ``secs`` and ``runs``, see ``run_block``. Emits ``ready`` and a ``block`` for
     every line: ``median_ns`` of its inferences, ``runs``, and the CPU time of the process in s.
     """
-    name, version, _ = runtime.find_runtime()  # all import at once; only then do they share a CPU
-    set_affinity(request["cpus"])
-    memory = read_rss()["rss_bytes"]
-    start = time.perf_counter_ns()
-    model = runtime.Model(request["model"], request["delegate"], request["num_threads"])
-    loaded = time.perf_counter_ns()
+    (model,), facts = start_models(request)
     model.set_inputs(read_inputs(model.inputs, request["inputs"]))
-    first_start = time.perf_counter_ns()
-    model.invoke()
-    first_end = time.perf_counter_ns()
+    first_ms = time_first(model.invoke)
     gc.disable()
-    emit(
-        "ready",
-        runtime={"name": name, "version": version},
-        load_ms=(loaded - start) / 1e6,
-        first_ms=(first_end - first_start) / 1e6,
-        rss_before_load_bytes=memory,
-    )
+    emit("ready", first_ms=first_ms, **facts)
     for line in iter(stdin.readline, b""):
         asked = json.loads(line.decode())
         try:

@@ -1,14 +1,14 @@
 """One fresh process measures one model: load, first inference, warm-up, samples. Only ``invoke`` is timed."""
 
 import gc
-import os
 import time
 from array import array
 from typing import Any, BinaryIO, Callable, Dict, List
 
 from . import runtime
-from .events import AgentError, Emit, Request, Result
+from .events import Emit, Request, Result
 from .machine import read_rss, read_state
+from .start import read_inputs, start_models, time_first
 
 MAX_SAMPLES = 200000
 """Where a process stops, ``min_secs`` or not: its answer is one line."""
@@ -32,33 +32,24 @@ def bench_process(request: Request, _stdin: BinaryIO, _emit: Emit) -> Result:
     machine's state ``before`` the model is loaded and ``during`` the samples (first right after the warm-up,
     last right after the last sample).
     """
-    set_affinity(request["cpus"])
     before = read_state()
-    name, version, _ = runtime.find_runtime()
-    memory_before = read_rss()["rss_bytes"]
-    start = time.perf_counter_ns()
-    model = runtime.Model(request["model"], request["delegate"], request["num_threads"])
-    loaded = time.perf_counter_ns()
+    (model,), facts = start_models(request)
     model.set_inputs(read_inputs(model.inputs, request["inputs"]))
-    first_start = time.perf_counter_ns()
-    model.invoke()
-    first_end = time.perf_counter_ns()
+    first_ms = time_first(model.invoke)
     try:
         warmup, samples, during = _run(model.interpreter.invoke, request)
     except (ValueError, RuntimeError) as err:
         raise runtime.ModelRefused(str(err).strip() or type(err).__name__) from err
     peak = read_rss()["peak_rss_bytes"]  # before the samples become Python lists, which are larger than small models
-    return {
-        "runtime": {"name": name, "version": version},
-        "load_ms": (loaded - start) / 1e6,
-        "first_ms": (first_end - first_start) / 1e6,
-        "warmup_ns": warmup.tolist(),
-        "samples_ns": samples.tolist(),
-        "rss_before_load_bytes": memory_before,
-        "peak_rss_bytes": peak,
-        "before": before,
-        "during": during,
-    }
+    return dict(
+        facts,
+        first_ms=first_ms,
+        warmup_ns=warmup.tolist(),
+        samples_ns=samples.tolist(),
+        peak_rss_bytes=peak,
+        before=before,
+        during=during,
+    )
 
 
 def _run(invoke: Invoke, request: Request) -> "tuple[array[int], array[int], List[Dict[str, Any]]]":
@@ -109,56 +100,3 @@ def take_samples(
                 return samples
     finally:
         gc.enable()
-
-
-def set_affinity(cpus: Any) -> None:
-    """Bind this process to these CPUs (a list, or None); raises AgentError."""
-    if cpus is None:
-        return
-    try:
-        os.sched_setaffinity(0, cpus)
-    except (OSError, ValueError) as err:
-        there = sorted(os.sched_getaffinity(0))
-        raise AgentError(
-            "device",
-            "The process cannot run on the CPUs %s: %s." % (cpus, err),
-            "The device has the CPUs %s; give a --cpu-mask of these." % there,
-        ) from err
-
-
-def read_inputs(tensors: Any, paths: Dict[str, str]) -> Dict[str, Any]:
-    """Input name -> array from its raw tensor in ``paths``; without paths seeded random values."""
-    import numpy as np
-
-    random = np.random.RandomState(0)
-    return {
-        tensor.name: _read_tensor(tensor, paths[tensor.name]) if paths else _draw(tensor, random) for tensor in tensors
-    }
-
-
-def _read_tensor(tensor: Any, path: str) -> Any:
-    import numpy as np
-
-    with open(path, "rb") as stream:
-        data = stream.read()
-    dtype = np.dtype(tensor.dtype)
-    if len(data) != int(np.prod(tensor.shape)) * dtype.itemsize:
-        raise AgentError(
-            "device",
-            "The golden input for %r has %d bytes; the model takes %s of shape %s."
-            % (tensor.name, len(data), dtype.name, list(tensor.shape)),
-            "Build the artifact again.",
-        )
-    return np.frombuffer(data, dtype=dtype.newbyteorder("<")).astype(dtype).reshape(tensor.shape)
-
-
-def _draw(tensor: Any, random: Any) -> Any:
-    import numpy as np
-
-    dtype = np.dtype(tensor.dtype)
-    if dtype.kind == "f":
-        return random.uniform(-1, 1, tensor.shape).astype(dtype)
-    if dtype.kind in "iu" and dtype.itemsize == 1:
-        limits = np.iinfo(dtype)
-        return random.randint(limits.min, limits.max + 1, tensor.shape).astype(dtype)
-    return np.zeros(tensor.shape, dtype)  # wider integers are mostly indices, where a random value is out of range

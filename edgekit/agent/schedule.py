@@ -7,7 +7,8 @@ from typing import Any, BinaryIO, Callable, Dict
 from . import runtime
 from .events import Emit, Request, Result
 from .machine import read_rss
-from .measure import read_inputs, set_affinity, take_samples
+from .measure import take_samples
+from .start import read_inputs, start_models, time_first
 
 QUANTILES = (50, 90, 99)
 SPIN_S = 0.002
@@ -24,16 +25,9 @@ def record_process(request: Request, _stdin: BinaryIO, emit: Emit) -> Result:
     Emits ``window`` while there is load and ``segment`` after each segment; all times are CLOCK_MONOTONIC, which every
     process of the device shares. Returns ``runtime``, ``load_ms``, ``first_ms`` and memory in bytes.
     """
-    set_affinity(request["cpus"])
-    name, version, _ = runtime.find_runtime()
-    memory_before = read_rss()["rss_bytes"]
-    start = time.perf_counter_ns()
-    model = runtime.Model(request["model"], request["delegate"], request["num_threads"])
-    loaded = time.perf_counter_ns()
+    (model,), facts = start_models(request)
     model.set_inputs(read_inputs(model.inputs, request["inputs"]))
-    first_start = time.perf_counter_ns()
-    model.invoke()
-    first_end = time.perf_counter_ns()
+    first_ms = time_first(model.invoke)
     try:
         if request["warmup_runs"] > 0:
             take_samples(model.interpreter.invoke, request["warmup_runs"], 0.0)
@@ -41,13 +35,7 @@ def record_process(request: Request, _stdin: BinaryIO, emit: Emit) -> Result:
             _run(segment, {"segment": number}, model.interpreter.invoke, request["window_s"], emit)
     except (ValueError, RuntimeError) as err:
         raise runtime.ModelRefused(str(err).strip() or type(err).__name__) from err
-    return {
-        "runtime": {"name": name, "version": version},
-        "load_ms": (loaded - start) / 1e6,
-        "first_ms": (first_end - first_start) / 1e6,
-        "rss_before_load_bytes": memory_before,
-        "peak_rss_bytes": read_rss()["peak_rss_bytes"],
-    }
+    return dict(facts, first_ms=first_ms, peak_rss_bytes=read_rss()["peak_rss_bytes"])
 
 
 def _run(

@@ -14,7 +14,8 @@ from . import runtime
 from .bench import take_turns
 from .events import AgentError, Emit, Request, Result
 from .machine import read_rss, read_state
-from .measure import MAX_SAMPLES, MAX_STATES, STATE_INTERVAL_S, WARMUP_SECS, read_inputs, set_affinity
+from .measure import MAX_SAMPLES, MAX_STATES, STATE_INTERVAL_S, WARMUP_SECS
+from .start import read_inputs, start_models, time_first
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,18 +45,11 @@ def stages_process(request: Request, _stdin: BinaryIO, _emit: Emit) -> Result:
     """
     from .pipeline import Pipeline
 
-    set_affinity(request["cpus"])
     before = read_state()
-    name, version, _ = runtime.find_runtime()
-    memory_before = read_rss()["rss_bytes"]
-    start = time.perf_counter_ns()
-    model = runtime.Model(request["model"], request["delegate"], request["num_threads"])
+    (model,), facts = start_models(request)
     pipeline = Pipeline(model, request["manifest"])
-    loaded = time.perf_counter_ns()
     data = _read_data(request, model)
-    first_start = time.perf_counter_ns()
-    _run_first(pipeline, data)
-    first_end = time.perf_counter_ns()
+    first_ms = time_first(lambda: _run_first(pipeline, data))
     during: List[Dict[str, Any]] = []
     warmup = array("q")
     if request["warmup_runs"] > 0:
@@ -70,20 +64,18 @@ def stages_process(request: Request, _stdin: BinaryIO, _emit: Emit) -> Result:
     samples = _take_samples(pipeline, data, request["num_runs"], request["min_secs"], look)
     during.append(read_state())
     peak = read_rss()["peak_rss_bytes"]
-    return {
-        "runtime": {"name": name, "version": version},
-        "load_ms": (loaded - start) / 1e6,
-        "first_ms": (first_end - first_start) / 1e6,
-        "warmup_ns": warmup.tolist(),
-        "samples_ns": samples["whole"].tolist(),
-        "preprocess_ns": samples["preprocess"].tolist(),
-        "inference_ns": samples["inference"].tolist(),
-        "postprocess_ns": samples["postprocess"].tolist(),
-        "rss_before_load_bytes": memory_before,
-        "peak_rss_bytes": peak,
-        "before": before,
-        "during": during,
-    }
+    return dict(
+        facts,
+        first_ms=first_ms,
+        warmup_ns=warmup.tolist(),
+        samples_ns=samples["whole"].tolist(),
+        preprocess_ns=samples["preprocess"].tolist(),
+        inference_ns=samples["inference"].tolist(),
+        postprocess_ns=samples["postprocess"].tolist(),
+        peak_rss_bytes=peak,
+        before=before,
+        during=during,
+    )
 
 
 def _read_data(request: Request, model: runtime.Model) -> "Dict[str, Array]":

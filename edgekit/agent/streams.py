@@ -18,7 +18,8 @@ from . import runtime
 from .bench import take_turns
 from .events import Emit, Request, Result
 from .machine import read_rss, read_state
-from .measure import MAX_SAMPLES, WARMUP_SECS, read_inputs, set_affinity
+from .measure import MAX_SAMPLES, WARMUP_SECS
+from .start import read_inputs, start_models, time_first
 
 BLOCKS = 10
 """Stretches of equal length whose rates are told one by one."""
@@ -47,20 +48,11 @@ def streams_process(request: Request, _stdin: BinaryIO, _emit: Emit) -> Result:
     they ended; and ``streams``, ``rates_per_s`` (inferences a second of all streams together by the wall clock in each
     of ``BLOCKS`` stretches; one that is under way at an edge counts by its share) and ``beside``.
     """
-    set_affinity(request["cpus"])
     before = read_state()
-    name, version, _ = runtime.find_runtime()
-    memory_before = read_rss()["rss_bytes"]
-    start = time.perf_counter_ns()
-    models = [
-        runtime.Model(request["model"], request["delegate"], request["num_threads"]) for _ in range(request["streams"])
-    ]
-    loaded = time.perf_counter_ns()
+    models, facts = start_models(request, request["streams"])
     for model in models:
         model.set_inputs(read_inputs(model.inputs, request["inputs"]))
-    first_start = time.perf_counter_ns()
-    models[0].invoke()
-    first_end = time.perf_counter_ns()
+    first_ms = time_first(models[0].invoke)
     crew = Crew([model.interpreter.invoke for model in models], request["warmup_runs"], request["min_secs"])
     try:
         during = crew.run()
@@ -68,12 +60,10 @@ def streams_process(request: Request, _stdin: BinaryIO, _emit: Emit) -> Result:
         raise runtime.ModelRefused(str(err).strip() or type(err).__name__) from err
     peak = read_rss()["peak_rss_bytes"]
     return dict(
-        crew.summary(),
-        runtime={"name": name, "version": version},
-        load_ms=(loaded - start) / 1e6,
-        first_ms=(first_end - first_start) / 1e6,
+        facts,
+        **crew.summary(),
+        first_ms=first_ms,
         streams=len(models),
-        rss_before_load_bytes=memory_before,
         peak_rss_bytes=peak,
         before=before,
         during=during,
