@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from edgekit.audit import audit as audit_model
     from edgekit.bench import BenchmarkReport, BenchOptions
     from edgekit.bench import bench as benchmark
+    from edgekit.bench.compare import compare as compare_models
+    from edgekit.bench.comparison import ComparisonReport
+    from edgekit.bench.session import Parts as BenchParts
+    from edgekit.bench.session import run_session as benchmark_parts
     from edgekit.build import build as build_artifact
     from edgekit.deploy import Deployment
     from edgekit.deploy import deploy as deploy_artifact
@@ -19,20 +23,24 @@ if TYPE_CHECKING:
     from edgekit.device import Device, list_devices, resolve_device
     from edgekit.errors import EdgekitError
     from edgekit.evaluate import evaluate as evaluate_models
+    from edgekit.history import find_run
     from edgekit.inspection import inspect as inspect_model
     from edgekit.plan import BuildOptions, BuildPlan
     from edgekit.plan import plan as plan_build
     from edgekit.predict import predict as predict_sample
     from edgekit.project import Project, load_project
+    from edgekit.report.html import write_html
     from edgekit.target import Target, list_targets, load_target
     from edgekit.transport import connect
 
 _NAMES = {
     "Artifact": "artifact.Artifact",
     "BenchOptions": "bench.BenchOptions",
+    "BenchParts": "bench.session.Parts",
     "BenchmarkReport": "bench.BenchmarkReport",
     "BuildOptions": "plan.BuildOptions",
     "BuildPlan": "plan.BuildPlan",
+    "ComparisonReport": "bench.comparison.ComparisonReport",
     "Deployment": "deploy.Deployment",
     "Device": "device.Device",
     "EdgekitError": "errors.EdgekitError",
@@ -40,10 +48,13 @@ _NAMES = {
     "Target": "target.Target",
     "audit_model": "audit.audit",
     "benchmark": "bench.bench",
+    "benchmark_parts": "bench.session.run_session",
     "build_artifact": "build.build",
+    "compare_models": "bench.compare.compare",
     "connect": "transport.connect",
     "deploy_artifact": "deploy.deploy",
     "evaluate_models": "evaluate.evaluate",
+    "find_run": "history.find_run",
     "inspect_model": "inspection.inspect",
     "list_devices": "device.list_devices",
     "list_targets": "target.list_targets",
@@ -54,15 +65,18 @@ _NAMES = {
     "read_artifact": "artifact.read_artifact",
     "resolve_device": "device.resolve_device",
     "roll_back": "deploy.rollback",
+    "write_html": "report.html.write_html",
 }
 """Public name -> where it is."""
 
 __all__ = [
     "Artifact",
     "BenchOptions",
+    "BenchParts",
     "BenchmarkReport",
     "BuildOptions",
     "BuildPlan",
+    "ComparisonReport",
     "Deployment",
     "Device",
     "EdgekitError",
@@ -70,10 +84,13 @@ __all__ = [
     "Target",
     "audit_model",
     "benchmark",
+    "benchmark_parts",
     "build_artifact",
+    "compare_models",
     "connect",
     "deploy_artifact",
     "evaluate_models",
+    "find_run",
     "inspect_model",
     "list_devices",
     "list_targets",
@@ -84,12 +101,13 @@ __all__ = [
     "read_artifact",
     "resolve_device",
     "roll_back",
+    "write_html",
 ]
 
 
 def __getattr__(name: str) -> Any:
     if name in _NAMES:
-        module, attribute = _NAMES[name].split(".")
+        module, _, attribute = _NAMES[name].rpartition(".")
         return getattr(import_module(f"edgekit.{module}"), attribute)
     raise AttributeError(f"module 'edgekit' has no attribute {name!r}")
 

@@ -17,7 +17,7 @@ def energy_table(report: EnergyReport) -> "Table":
     from rich.markup import escape
 
     found = report.energy_per_inference_mj
-    held = "below what the gauge can tell" if report.interval_mj is None else _range(report.interval_mj, "mJ")
+    held = "not known: the findings say why" if report.interval_mj is None else _range(report.interval_mj, "mJ")
     return _table(
         "energy",
         [
