@@ -47,7 +47,7 @@ def choose_gauge(traces: Sequence[Trace], name: str | None = None, *, blocked: S
 
 
 def choose_battery(traces: Sequence[Trace], name: str | None = None) -> Trace:
-    """The battery called ``name``, else the first that was discharging, else the first.
+    """The battery called ``name``; else the device's own before a keyboard's, then the first that was discharging.
 
     Raises:
         DeviceFaultError: there is no battery, or none of this name.
@@ -60,7 +60,7 @@ def choose_battery(traces: Sequence[Trace], name: str | None = None) -> Trace:
             f"This device has no battery that tells its state; its gauges: {_names(traces)}.",
             hint="Use --energy for what one inference costs; hours follow from the battery's own watt-hours.",
         )
-    return min(batteries, key=_is_idle_battery)
+    return min(batteries, key=lambda trace: (not trace.gauge.whole_device, _is_idle_battery(trace)))
 
 
 def _named(traces: Sequence[Trace], able: Sequence[Trace], name: str) -> Trace:

@@ -31,6 +31,7 @@ TEMPERED = trace("joulescope", "energy_j", "power_w")
 CHARGED = trace("power_supply/BAT0", "power_w", "on_battery", on_battery=0.0)
 DRAINED = trace("power_supply/BAT1", "charge_c", "voltage_v", "on_battery", on_battery=1.0)
 PERCENT = trace("power_supply/BAT2", "capacity_percent")
+KEYBOARD = trace("power_supply/hid-1-battery", "capacity_percent", "on_battery", whole=False, on_battery=1.0)
 
 
 def test_methods_the_best_first() -> None:
@@ -77,6 +78,8 @@ def test_no_gauge_says_what_is_blocked() -> None:
 def test_batteries() -> None:
     assert choose_battery((METER, CHARGED, DRAINED)) is DRAINED
     assert choose_battery((CHARGED,)) is CHARGED
+    assert choose_battery((KEYBOARD, DRAINED)) is DRAINED
+    assert choose_battery((KEYBOARD, CHARGED)) is CHARGED
     assert choose_battery((DRAINED, PERCENT), "power_supply/BAT2") is PERCENT
     with pytest.raises(DeviceFaultError, match="no battery that tells its state; its gauges: ppk2"):
         choose_battery((METER,))
