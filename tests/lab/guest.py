@@ -8,7 +8,7 @@ import socket
 import subprocess
 import threading
 import time
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -64,22 +64,32 @@ class Curve(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Drawn:
-    """The power that the battery showed: a step at each of its changes."""
+    """What the battery and the temperature showed: a step at each of their changes."""
 
     times_ns: list[int]
     watts: list[float]
+    celsius: list[float]
 
     def energy_j(self, start_ns: int, end_ns: int) -> float:
-        """The integral between two moments of the guest's CLOCK_MONOTONIC."""
+        """The integral of the power between two moments of the guest's CLOCK_MONOTONIC."""
+        return sum(watts * secs for watts, _, secs in self._steps(start_ns, end_ns))
+
+    def hotter_s(self, celsius: float, start_ns: int, end_ns: int) -> float:
+        """Seconds above a temperature between two moments."""
+        return sum(secs for _, heat, secs in self._steps(start_ns, end_ns) if heat > celsius)
+
+    def heat_c(self, start_ns: int, end_ns: int) -> tuple[float, float]:
+        """Lowest and highest temperature between two moments."""
+        heat = [heat for _, heat, _ in self._steps(start_ns, end_ns)]
+        return min(heat), max(heat)
+
+    def _steps(self, start_ns: int, end_ns: int) -> Iterator[tuple[float, float, float]]:
+        """Power, temperature and seconds of each step between two moments."""
         first = max(0, bisect_right(self.times_ns, start_ns) - 1)
-        total = 0.0
-        for place in range(first, len(self.times_ns)):
+        for place in range(first, bisect_left(self.times_ns, end_ns)):
             begin = max(start_ns, self.times_ns[place])
             end = min(end_ns, self.times_ns[place + 1]) if place + 1 < len(self.times_ns) else end_ns
-            if begin >= end_ns:
-                break
-            total += self.watts[place] * max(0, end - begin) / 1e9
-        return total
+            yield self.watts[place], self.celsius[place], (end - begin) / 1e9
 
 
 @dataclass(frozen=True)
@@ -179,8 +189,12 @@ class Guest:
 
 
 def _parse(log: str) -> Drawn:
-    rows = [line.split() for line in log.splitlines() if line.count(" ") == 1]
-    return Drawn(times_ns=[int(moment) for moment, _ in rows], watts=[float(watts) for _, watts in rows])
+    rows = [line.split() for line in log.splitlines(keepends=True) if line.endswith("\n")]
+    return Drawn(
+        times_ns=[int(row[0]) for row in rows],
+        watts=[float(row[1]) for row in rows],
+        celsius=[float(row[2]) for row in rows],
+    )
 
 
 @contextmanager

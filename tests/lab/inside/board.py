@@ -8,7 +8,7 @@ voltage sinks by the current; ``ripple_a``, ``ripple_s``: a sine on top; ``every
 ``idle_c``, ``load_c``, ``heat_s``: where the temperature goes, and how fast; ``throttle_c``: above it the clock is said
 to be held down.
 
-A line of LOG for each change: monotonic nanoseconds and what is drawn from then on, in W.
+A line of LOG for each change: monotonic nanoseconds, what is drawn from then on in W, and the temperature.
 """
 
 import glob
@@ -78,15 +78,15 @@ class Heat:
     """A temperature of the first order, where the module ``heat`` is loaded."""
 
     def __init__(self, curve: "dict[str, float]") -> None:
-        self._curve, self._celsius = curve, curve["idle_c"]
+        self._curve, self.celsius = curve, curve["idle_c"]
         self._cooling = [os.path.dirname(path) for path in glob.glob(COOLING) if "cpufreq" in read(path)]
         self._written: object = None
 
     def step(self, secs: float, loaded: bool) -> None:
         """``secs`` went by."""
         goal = self._curve["load_c" if loaded else "idle_c"]
-        self._celsius += (goal - self._celsius) * (1 - math.exp(-secs / self._curve["heat_s"]))
-        values = round(10 * self._celsius) * 100, int(self._celsius > self._curve["throttle_c"])
+        self.celsius += (goal - self.celsius) * (1 - math.exp(-secs / self._curve["heat_s"]))
+        values = round(10 * self.celsius) * 100, int(self.celsius > self._curve["throttle_c"])
         if values != self._written and os.path.exists(ZONE):
             self._written = values
             write(ZONE, values[0])
@@ -109,14 +109,14 @@ def main() -> None:
             microvolts = int((curve["volts"] - curve["ohms"] * current) * 1e6)
             write(BATTERY + "voltage", microvolts)
             write(BATTERY + "current", int(curve["sign"]) * microamperes)
-            log.write("%d %.9f\n" % (time.monotonic_ns(), microamperes * microvolts * 1e-12))
+            heat.step(now - before, loaded)
+            before = now
+            log.write("%d %.9f %.1f\n" % (time.monotonic_ns(), microamperes * microvolts * 1e-12, heat.celsius))
             left = math.ceil(curve["percent"] - curve["percent_per_h"] * (now - start) / 3600)
             if left != percent:
                 percent = left
                 write(BATTERY + "capacity", percent)
                 print(percent, flush=True)
-            heat.step(now - before, loaded)
-            before = now
             time.sleep(max(0.0, now + curve["every_s"] - time.monotonic()))
 
 
