@@ -137,7 +137,8 @@ def _gate(
 
 def _say(gate: "GateReport") -> None:
     from edgekit.bench.gate import describe
+    from edgekit.report.plain import plain
 
     print_findings(gate.findings)
     for line in describe(gate):
-        click.echo(f"against {gate.baseline}: {line}")
+        click.echo(plain(f"against {gate.baseline}: {line}"))

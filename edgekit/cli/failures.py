@@ -50,6 +50,7 @@ def guarded(command: click.Command, arguments: Sequence[str] | None = None) -> i
 
 def _report(err: Exception, arguments: Sequence[str]) -> int:
     from edgekit.errors import EdgekitError, InconclusiveError
+    from edgekit.report.plain import plain
 
     verbose = any(argument in {"-v", "--verbose"} for argument in arguments)
     if isinstance(err, EdgekitError):
@@ -69,9 +70,9 @@ def _report(err: Exception, arguments: Sequence[str]) -> int:
     if verbose:
         import traceback
 
-        click.echo("".join(traceback.format_exception(err)), err=True)
-    click.echo(f"{click.style('error:', fg='red', bold=True)} {message}", err=True)
-    click.echo(f"{click.style(' next:', fg='cyan', bold=True)} {hint}", err=True)
+        click.echo(plain("".join(traceback.format_exception(err))), err=True)
+    click.echo(f"{click.style('error:', fg='red', bold=True)} {plain(message)}", err=True)
+    click.echo(f"{click.style(' next:', fg='cyan', bold=True)} {plain(hint)}", err=True)
     if "--json" in arguments:
         error: dict[str, Any] = {
             "kind": type(err).__name__,

@@ -70,16 +70,16 @@ def emit(value: Any) -> None:
 
 def console() -> "Console":
     """Where messages, tables of progress and findings go: stderr."""
-    from rich.console import Console
+    from edgekit.report.terminal import Terminal
 
-    return Console(stderr=True, soft_wrap=True, highlight=False)
+    return Terminal(stderr=True, soft_wrap=True, highlight=False)
 
 
 def output() -> "Console":
     """Where results go: stdout. Never wider than the terminal, never folded in a pipe."""
-    from rich.console import Console
+    from edgekit.report.terminal import Terminal
 
-    return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=140)
+    return Terminal(highlight=False) if sys.stdout.isatty() else Terminal(highlight=False, width=140)
 
 
 @contextmanager
@@ -106,10 +106,12 @@ def bar_progress(bar: "Progress") -> "StepProgress":
 
 def print_findings(findings: "Iterable[Finding]") -> None:
     """Each finding on stderr: what was found, and what to do about it."""
+    from rich.markup import escape
+
     colours = {"error": "red", "warning": "yellow", "info": "cyan"}
     err = console()
     for finding in findings:
         colour = colours[finding.severity]
-        err.print(f"[{colour}]{finding.severity}[/{colour}] {finding.name}: ", end="")
+        err.print(f"[{colour}]{finding.severity}[/{colour}] {escape(finding.name)}: ", end="")
         err.print(finding.message, markup=False)
         err.print(f"  fix: {finding.fix}", markup=False, style="dim")

@@ -14,6 +14,7 @@ from edgekit.bench.latency import Result
 from edgekit.bench.report import BenchmarkReport
 from edgekit.errors import EdgekitError
 from edgekit.history.record import RunRecord
+from edgekit.report.plain import plain
 from edgekit.report.units import mebibytes, milliseconds
 
 COLUMNS = (
@@ -121,6 +122,7 @@ def _cell(value: Any) -> Any:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
+        value = plain(value)
         return f"'{value}" if value.startswith(FORMULA) else value
     return msgspec.to_builtins(value)
 
@@ -214,5 +216,5 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, left: int) ->
 
 def _text(text: str) -> str:
     """Text that stays text: no markup, no HTML, no mention of a person or an issue."""
-    plain = re.sub(r"\s+", " ", text)
-    return re.sub(r"[&<>\"@#`|*~\[\]\\]|\b_|_\b", lambda found: f"&#{ord(found.group())};", plain)
+    line = re.sub(r"\s+", " ", plain(text))
+    return re.sub(r"[&<>\"@#`|*~\[\]\\]|\b_|_\b", lambda found: f"&#{ord(found.group())};", line)

@@ -29,6 +29,7 @@ def print_comparison(report: ComparisonReport, console: "Console") -> None:
 def comparison_table(report: ComparisonReport) -> "Table":
     """One row for each model, the baseline first."""
     from rich import box
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -38,12 +39,14 @@ def comparison_table(report: ComparisonReport) -> "Table":
     table.add_column("interval", justify="right")
     table.add_column("verdict")
     first, *others = report.models
-    table.add_row(first.name, milliseconds(first.median_ms), "", "", "baseline")
+    table.add_row(escape(first.name), milliseconds(first.median_ms), "", "", "baseline")
     for model, item in zip(others, report.comparisons, strict=True):
         low, high = item.interval
         interval = f"{100 * low:+.2f} to {100 * high:+.2f} % ({100 * item.level:.3g} %)"
         verdict = f"[{COLOURS[item.verdict]}]{item.verdict}[/]"
-        table.add_row(model.name, milliseconds(model.median_ms), f"{100 * item.effect:+.2f} %", interval, verdict)
+        table.add_row(
+            escape(model.name), milliseconds(model.median_ms), f"{100 * item.effect:+.2f} %", interval, verdict
+        )
     return table
 
 

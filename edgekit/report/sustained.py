@@ -15,6 +15,7 @@ UNKNOWN = "unknown"
 def sustained_table(report: SustainedReport) -> "Table":
     """The first minute beside the plateau, and below them how they differ and for how long the device throttled."""
     from rich import box
+    from rich.markup import escape
     from rich.table import Table
 
     level = f"{100 * report.level:.0f} % interval"
@@ -28,7 +29,7 @@ def sustained_table(report: SustainedReport) -> "Table":
     table.add_row(f"  {level} within this process", *(_between(phase.interval_ms, milliseconds) for phase in phases))
     table.add_row("p99, ms", *(milliseconds(phase.p99_ms) for phase in phases))
     table.add_row("inferences per second", *(f"{phase.inferences_per_s:.1f}" for phase in phases))
-    zone = "temperature, C" if report.zone is None else f"temperature of {report.zone}, C"
+    zone = "temperature, C" if report.zone is None else f"temperature of {escape(report.zone)}, C"
     table.add_row(zone, *(_between(phase.temperature_c, "{:.1f}".format) for phase in phases))
     table.add_row("clock, MHz", *(_between(phase.mhz, "{:.0f}".format) for phase in phases))
     table.add_section()
