@@ -49,7 +49,7 @@ def guarded(command: click.Command, arguments: Sequence[str] | None = None) -> i
 
 
 def _report(err: Exception, arguments: Sequence[str]) -> int:
-    from edgekit.errors import EdgekitError, InconclusiveError
+    from edgekit.errors import EdgekitError, InconclusiveError, RegressionError
     from edgekit.report.plain import plain
 
     verbose = any(argument in {"-v", "--verbose"} for argument in arguments)
@@ -81,7 +81,14 @@ def _report(err: Exception, arguments: Sequence[str]) -> int:
             "exit_code": code,
             "details": details,
         }
-        # inconclusive is an answer, too: its document stands where it always stands
-        document = error.pop("details") if isinstance(err, InconclusiveError) else {}
-        click.echo(json.dumps({"schema_version": 1, **document, "error": error}, default=str))
+        # slower, and inconclusive, are answers of a whole run: its document stands where it always stands
+        document = error.pop("details") if isinstance(err, InconclusiveError | RegressionError) else {}
+        click.echo(json.dumps({"schema_version": 1, **_plain_data({**document, "error": error})}))
     return code
+
+
+def _plain_data(value: dict[str, Any]) -> Any:
+    """Documents and paths within details as JSON has them."""
+    import msgspec
+
+    return msgspec.to_builtins(value, str_keys=True, enc_hook=str)

@@ -13,7 +13,8 @@ import pytest
 
 from edgekit.cli import cli
 from edgekit.cli.failures import guarded
-from edgekit.errors import IntegrityError
+from edgekit.entries import FindingEntry
+from edgekit.errors import InconclusiveError, IntegrityError, RegressionError
 
 pytestmark = pytest.mark.unit
 EDGEKIT = [sys.executable, "-m", "edgekit"]
@@ -95,6 +96,24 @@ def test_an_error_brings_its_own_exit_code(capsys: pytest.CaptureFixture[str]) -
 
     assert guarded(refused, []) == 8
     assert "build again" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", [RegressionError, InconclusiveError])
+def test_an_answer_with_an_exit_code_keeps_its_document(
+    kind: type[RegressionError], capsys: pytest.CaptureFixture[str]
+) -> None:
+    finding = FindingEntry(name="noise", severity="warning", message="Loud.", fix="Quiet.")
+
+    @click.command()
+    @click.option("--json", is_flag=True)
+    def slower(json: bool) -> None:
+        raise kind("Slower.", hint="See.", details={"gate": finding, "file": Path("a.json"), "median_ms": 1.5})
+
+    code = guarded(slower, ["--json"])
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["gate"] == {"name": "noise", "severity": "warning", "message": "Loud.", "fix": "Quiet."}
+    assert (facts["file"], facts["median_ms"]) == ("a.json", 1.5)
+    assert (facts["error"]["exit_code"], "details" in facts["error"]) == (code, False)
 
 
 def test_target_list_and_show_as_json(capsys: pytest.CaptureFixture[str]) -> None:
