@@ -70,7 +70,9 @@ def _named(traces: Sequence[Trace], able: Sequence[Trace], name: str) -> Trace:
     there = any(trace.gauge.name == name for trace in traces)
     raise DeviceFaultError(
         f"The gauge {name!r} does not tell what is needed here." if there else f"There is no gauge {name!r}.",
-        hint=f"Those that do: {_names(able)}. Name one with --gauge, or leave it out.",
+        hint=f"Name one that tells it: {_names(able)}; or leave --gauge out."
+        if able
+        else f"None here does. {NO_GAUGE}",
     )
 
 

@@ -217,7 +217,7 @@ def _spread(name: str, group: list[ProcessSamples]) -> Iterator[FindingEntry]:
             "warning",
             "noise",
             f"{name}: the medians of the processes differ by {spread:.0f} %.",
-            "Stop other programs, fix the clock, or use more --processes.",
+            "Stop other programs, hold the clock with --governor performance, or use more --processes.",
         )
     if count < FEW_SAMPLES:
         yield from _finding(

@@ -57,7 +57,10 @@ class GateReport(Document, frozen=True, kw_only=True):
 
 def parse_max_regression(text: str) -> float:
     """``3%`` -> 0.03; raises ProjectError for a bare number, and for points, which a latency does not have."""
-    value, unit = parse_fraction(text)
+    try:
+        value, unit = parse_fraction(text)
+    except ProjectError as err:
+        raise ProjectError(err.message, hint="Write a share of the latency, such as 3%.") from err
     if unit != "%":
         raise ProjectError(f"{text!r}: a latency has no percentage points.", hint=f"Write {value:g}%.")
     return value / 100

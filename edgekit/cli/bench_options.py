@@ -29,6 +29,16 @@ def parse_threads(_context: click.Context, _parameter: click.Parameter, value: s
         raise click.BadParameter(f"{err}.") from err
 
 
+def parse_streams(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[int, ...]:
+    """``1,2,4``."""
+    from edgekit.bench.plan import parse_threads as parse
+
+    try:
+        return () if value is None else parse(value)
+    except ValueError as err:
+        raise click.BadParameter(f"{value!r} is no list of different numbers of streams such as 1,2,4.") from err
+
+
 def parse_mask(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
     """``f0``."""
     from edgekit.bench.plan import parse_cpu_mask
@@ -120,7 +130,7 @@ def part_options(function: F) -> F:
         option("--whole-way", is_flag=True, help="Time pre- and postprocessing, too, apart from inference."),
         option("--sample", type=click.Path(path_type=Path), metavar="FILE",
                help="Image, .npy or .npz that the whole way begins with."),
-        option("--streams", metavar="N,N", callback=parse_threads,
+        option("--streams", metavar="N,N", callback=parse_streams,
                help="Interpreters at once, such as 1,2,4: throughput."),
         option("--tune-threads", is_flag=True, help="Find the best number of threads and of streams."),
     ))(function)  # fmt: skip

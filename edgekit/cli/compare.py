@@ -21,8 +21,17 @@ def _margin(context: click.Context, parameter: click.Parameter, value: str) -> f
     return margin
 
 
+def _several(_context: click.Context, _parameter: click.Parameter, value: tuple[Path, ...]) -> tuple[Path, ...]:
+    from edgekit.bench.compare import MAX_MODELS, MIN_MODELS
+
+    if not MIN_MODELS <= len(value) <= MAX_MODELS:
+        count = "is 1" if len(value) == 1 else f"are {len(value)}"
+        raise click.UsageError(f"Give {MIN_MODELS} to {MAX_MODELS} models, the baseline first; here {count}.")
+    return value
+
+
 @click.command(name="compare")
-@click.argument("models", required=True, nargs=-1, type=click.Path(path_type=Path))
+@click.argument("models", required=True, nargs=-1, type=click.Path(path_type=Path), callback=_several)
 @option("--device", default="local", show_default=True, help="A name in device_configs/, user@host, or local.")
 @option(
     "--margin",

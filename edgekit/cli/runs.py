@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgekit.cli.bench_options import parse_regression
 from edgekit.cli.options import common, console, emit, output, print_findings
 
 if TYPE_CHECKING:
@@ -186,28 +187,29 @@ def show_command(ref: str, *, as_json: bool, verbose: bool) -> None:  # noqa: AR
     help="md: tables for a pull request; the first run is the baseline of the others.",
 )  # fmt: skip
 @click.option("--output", "path", type=click.Path(path_type=Path), metavar="FILE", help="Instead of stdout.")
-@click.option("--max-regression", default="3%", show_default=True, help="md: what may be slower.")
+@click.option(
+    "--max-regression", default="3%", show_default=True, callback=parse_regression,
+    help="md: how much slower than the first run is still good.",
+)  # fmt: skip
 @common
 def export_command(
     refs: tuple[str, ...],
     *,
     kind: str,
     path: Path | None,
-    max_regression: str,
+    max_regression: float,
     as_json: bool,
     verbose: bool,  # noqa: ARG001 - acts in its callback
 ) -> None:
     """Write runs as CSV, JSON or Markdown; --json is --format json."""
-    from edgekit.bench.gate import parse_max_regression
     from edgekit.history import find_run
     from edgekit.history.export import to_csv, to_json, to_markdown
 
-    limit = parse_max_regression(max_regression)
     runs = [find_run(ref) for ref in refs]
     if as_json or kind == "json":
         text = to_json(runs)
     else:
-        text = to_csv(runs) if kind == "csv" else to_markdown(runs, max_regression=limit)
+        text = to_csv(runs) if kind == "csv" else to_markdown(runs, max_regression=max_regression)
     if path is None:
         click.echo(text, nl=False)
     else:

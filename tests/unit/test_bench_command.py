@@ -60,6 +60,7 @@ def test_what_is_no_rate_names_three_that_are(text: str) -> None:
         (["--meter", "ppk2"], "--meter is for --energy"),
         (["--meter", "ppk2", "--energy", "--gauge", "BAT0"], "--meter is the gauge for --energy"),
         (["--streams", "2", "--tune-threads"], "--tune-threads chooses the numbers of streams itself"),
+        (["--streams", "0"], "'0' is no list of different numbers of streams such as 1,2,4"),
         (["--sustained", "5s"], "--sustained takes 30s or more"),
         (["--max-regression", "3"], "3%"),
         (["--baseline", "nothing-of-this-name"], "nothing-of-this-name"),

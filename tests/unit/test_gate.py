@@ -40,8 +40,9 @@ def machine(**changes: Any) -> BenchmarkReport:
 def test_units() -> None:
     assert parse_max_regression("3%") == 0.03
     assert parse_max_regression("0.5%") == 0.005
-    with pytest.raises(ProjectError, match="has no unit"):
+    with pytest.raises(ProjectError, match="has no unit") as error:
         parse_max_regression("3")
+    assert error.value.hint == "Write a share of the latency, such as 3%.", "points, which others take, are none"
     with pytest.raises(ProjectError, match="a latency has no percentage points") as error:
         parse_max_regression("3pt")
     assert error.value.hint == "Write 3%."

@@ -63,6 +63,9 @@ def test_a_gauge_by_name() -> None:
     assert "hwmon/VDD, ppk2" in err.value.hint
     with pytest.raises(DeviceFaultError, match="does not tell what is needed"):
         choose_gauge((RAIL, PERCENT), "power_supply/BAT2")
+    with pytest.raises(DeviceFaultError, match="There is no gauge 'INA'") as err:
+        choose_gauge((), "INA")
+    assert err.value.hint.startswith("None here does. Use an external meter")
 
 
 def test_no_gauge_says_what_is_blocked() -> None:

@@ -188,5 +188,5 @@ def test_an_exported_run_is_a_reference(kept: list[str], tmp_path: Path, capsys:
 
 
 def test_a_limit_needs_its_unit(kept: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert call("export", "latest", "--max-regression", "3") == 1
+    assert call("export", "latest", "--max-regression", "3") == 2
     assert "has no unit" in capsys.readouterr().err
