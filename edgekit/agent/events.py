@@ -48,8 +48,8 @@ def emitter(stream: BinaryIO) -> Emit:
     """``emit`` for this stream; each event is one line, flushed. BrokenPipeError: the host is gone."""
 
     def emit(event: str, **fields: Any) -> None:
-        line = json.dumps(dict(fields, event=event), allow_nan=False, separators=(",", ":"))
-        stream.write(line.encode() + b"\n")
+        line = json.dumps(dict(fields, event=event), allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+        stream.write(line.encode("utf-8", "replace") + b"\n")  # names of files may be bytes that are no text
         stream.flush()
 
     return emit

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from edgekit.artifact import Artifact
 from edgekit.bench.comparison import MARGIN, ComparedModel, Comparison, ComparisonReport, judge
-from edgekit.bench.effect import LEVEL, estimate_effect, latency, log_ratio, needed_rounds
+from edgekit.bench.effect import LEVEL, estimate_effect, latency, log_ratio, needed_rounds, typical
 from edgekit.bench.findings import (
     FREQUENCY_TOLERANCE,
     clock_findings,
@@ -22,8 +22,7 @@ from edgekit.bench.findings import (
 )
 from edgekit.bench.latency import NS_PER_MS
 from edgekit.bench.plan import BenchOptions, Configuration, Subject, configurations, payload, read_subject, request
-from edgekit.bench.rounds import Round, Rounds, collect_rounds
-from edgekit.bench.statistics import median
+from edgekit.bench.rounds import MAX_ROUNDS, Round, Rounds, collect_rounds
 from edgekit.entries import FindingEntry
 from edgekit.errors import ModelError
 from edgekit.transport import Connection
@@ -36,7 +35,6 @@ MAX_SECS = 8.0
 """With the connection and the start of the agent a comparison of small models stays below ten seconds."""
 MIN_ROUNDS = 6
 """However slow the models: fewer cannot promise 95 % for one candidate, see ``effect.choose_rank``."""
-MAX_ROUNDS = 1000
 BLOCK_S = 0.002
 """Longer blocks see more of what the machine does in between; in shorter ones a cold cache weighs more."""
 BLOCK_RUNS = 5
@@ -210,7 +208,7 @@ def _model(asked: Configuration, place: int, rounds: Sequence[Round]) -> Compare
         artifact_digest=asked.subject.artifact_digest,
         delegate=asked.delegate,
         num_threads=asked.num_threads,
-        median_ms=median(medians),
+        median_ms=typical(medians),
         rounds_ms=tuple(medians),
     )
 

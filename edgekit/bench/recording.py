@@ -4,18 +4,29 @@ All times are nanoseconds of the device's CLOCK_MONOTONIC, which all of its proc
 """
 
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 import msgspec
 
-from edgekit.bench.samples import Count, Duration, MachineFacts, MachineState, Milliseconds, RuntimeFacts, Text
+from edgekit.bench.samples import (
+    Count,
+    Duration,
+    MachineFacts,
+    MachineState,
+    Milliseconds,
+    Moment,
+    Number,
+    RuntimeFacts,
+    Text,
+)
 from edgekit.documents import Document, convert
 from edgekit.entries import FindingEntry
 from edgekit.errors import DeviceFaultError
 
 ChannelName = Literal["power_w", "energy_j", "charge_c", "current_a", "voltage_v", "capacity_percent", "on_battery"]
 """As ``edgekit.agent.gauges.CHANNELS`` explains them."""
-Positive = Annotated[float, msgspec.Meta(gt=0)]
+Positive = Annotated[float, msgspec.Meta(gt=0, le=1e15)]
 MAX_EVENTS = 2_000_000
 MAX_READINGS = 20_000_000
 
@@ -68,8 +79,8 @@ class Trace(Document, frozen=True, kw_only=True):
     """The readings of one gauge, in order."""
 
     gauge: Gauge
-    monotonic_ns: tuple[int, ...]
-    values: dict[ChannelName, tuple[float | None, ...]]
+    monotonic_ns: tuple[Moment, ...]
+    values: dict[ChannelName, tuple[Number | None, ...]]
     """One for each time; None: the gauge did not answer."""
 
 
@@ -79,8 +90,8 @@ class Stretch(Document, frozen=True, kw_only=True):
     process: Count
     segment: Count
     """Its place in the schedule."""
-    start_ns: int
-    end_ns: int
+    start_ns: Moment
+    end_ns: Moment
     inferences: Count
 
 
@@ -89,16 +100,16 @@ class Window(Document, frozen=True, kw_only=True):
 
     process: Count
     segment: Count
-    start_ns: int
-    end_ns: int
-    count: Annotated[int, msgspec.Meta(ge=1)]
+    start_ns: Moment
+    end_ns: Moment
+    count: Annotated[int, msgspec.Meta(ge=1, le=2**62)]
     min_ns: Duration
     p50_ns: Duration
     p90_ns: Duration
     p99_ns: Duration
     max_ns: Duration
-    mean_ns: Annotated[float, msgspec.Meta(ge=0)]
-    cpu_s: Annotated[float, msgspec.Meta(ge=0)]
+    mean_ns: Annotated[float, msgspec.Meta(ge=0, le=2**62)]
+    cpu_s: Annotated[float, msgspec.Meta(ge=0, le=1e15)]
     """Seconds of CPU that the process used meanwhile, over all its threads."""
     late: Count
     """Inferences of a paced load that began more than one period late."""
@@ -144,8 +155,8 @@ class _Gauges(Document, frozen=True, kw_only=True):
 
 class _Readings(Document, frozen=True, kw_only=True):
     gauge: Count
-    monotonic_ns: tuple[int, ...]
-    values: dict[ChannelName, tuple[float | None, ...]]
+    monotonic_ns: tuple[Moment, ...]
+    values: dict[ChannelName, tuple[Number | None, ...]]
 
 
 class _Done(Document, frozen=True, kw_only=True):
@@ -175,10 +186,12 @@ def collect_recording(
     readings = 0
     for count, event in enumerate(events):
         name = str(event.get("event"))
+        if count > MAX_EVENTS:
+            raise _contradiction(device, f"more than {MAX_EVENTS} events")
         if name in SILENT:
             continue
-        if name not in KINDS or count > MAX_EVENTS:
-            raise _contradiction(device, f"a {name[:40]!r} event, or more than {MAX_EVENTS} of them")
+        if name not in KINDS:
+            raise _contradiction(device, f"a {name[:40]!r} event")
         fields = {key: value for key, value in event.items() if key != "event"}
         value = convert(fields, KINDS[name], DeviceFaultError, where=f"{device}: the agent's {name!r} event")
         readings += len(value.monotonic_ns) if isinstance(value, _Readings) else 0
@@ -216,12 +229,39 @@ def _finding(note: GaugeNote, severity: Literal["info", "warning"]) -> FindingEn
 def _check(found: dict[str, list[Any]], device: str, schedule: tuple[Segment, ...], processes: int) -> None:
     ran = [(item.process, item.segment) for item in found["segment"]]
     expected = [(process, place) for process in range(processes) for place in range(len(schedule))]
-    asked = set(expected)
     numbers = [item.process for item in found["process"]]
     once = all(len(found[name]) == 1 for name in ("machine", "gauges", "done"))
-    inside = all((item.process, item.segment) in asked for item in found["window"])
-    if not once or ran != expected or numbers != list(range(processes)) or not inside:
+    if not once or ran != expected or numbers != list(range(processes)):
         raise _contradiction(device, f"{len(ran)} of {len(expected)} segments and an end")
+    _check_times(found, device)
+
+
+def _check_times(found: dict[str, list[Any]], device: str) -> None:
+    """Raise DeviceFaultError unless one thing followed the other on one clock, and windows make up their segments."""
+    stretches = {(item.process, item.segment): item for item in found["segment"]}
+    _check_order([(item.start_ns, item.end_ns) for item in found["segment"]], device, "segments")
+    _check_order([(item.start_ns, item.end_ns) for item in found["window"]], device, "windows")
+    if any(earlier.monotonic_ns > later.monotonic_ns for earlier, later in pairwise(found["state"])):
+        raise _contradiction(device, "looks at its state that go back in time")
+    counted = dict.fromkeys(stretches, 0)
+    for item in found["window"]:
+        place = (item.process, item.segment)
+        own = stretches.get(place)
+        quantiles = (item.min_ns, item.p50_ns, item.p90_ns, item.p99_ns, item.max_ns)
+        inside = own is not None and own.start_ns <= item.start_ns and item.end_ns <= own.end_ns
+        if not inside or list(quantiles) != sorted(quantiles):
+            raise _contradiction(device, f"a window that is not of segment {item.segment} of process {item.process}")
+        counted[place] += item.count
+    if any(counted[place] != item.inferences for place, item in stretches.items()):
+        raise _contradiction(device, "inferences of segments that are not those of their windows")
+
+
+def _check_order(spans: list[tuple[int, int]], device: str, what: str) -> None:
+    ordered = all(start < end for start, end in spans) and all(
+        earlier[1] <= later[0] for earlier, later in pairwise(spans)
+    )
+    if not ordered:
+        raise _contradiction(device, f"{what} that do not follow each other")
 
 
 def _traces(gauges: tuple[Gauge, ...], readings: list[_Readings], device: str) -> tuple[Trace, ...]:

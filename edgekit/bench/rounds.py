@@ -11,6 +11,8 @@ from edgekit.errors import DeviceFaultError
 
 Block = Annotated[int, msgspec.Meta(ge=1, le=2**62)]
 MAX_EVENTS = 100_000
+MAX_ROUNDS = 1000
+Models = msgspec.Meta(max_length=100)
 SILENT = ("need", "cooling", "started", "alive")
 """Events that only say where the run is."""
 
@@ -25,7 +27,7 @@ class RoundProcess(Document, frozen=True, kw_only=True):
     rss_before_load_bytes: Count | None
     blocks_ns: Annotated[tuple[Block, ...], msgspec.Meta(min_length=2, max_length=10_000)]
     """Median of each block; the n-th of every process of the round belong to the same turn."""
-    num_runs: Annotated[int, msgspec.Meta(ge=1)]
+    num_runs: Annotated[int, msgspec.Meta(ge=1, le=2**62)]
     """Timed inferences in all blocks."""
 
 
@@ -33,11 +35,11 @@ class Round(Document, frozen=True, kw_only=True):
     """One fresh process of each model, side by side."""
 
     round: Count
-    cpus: tuple[Count, ...] | None
+    cpus: Annotated[tuple[Count, ...], msgspec.Meta(max_length=10_000)] | None
     """What all of its processes were bound to; None: the scheduler had the choice."""
-    order: tuple[Count, ...]
+    order: Annotated[tuple[Count, ...], Models]
     """Who went first; every second turn went the other way round."""
-    processes: tuple[RoundProcess, ...]
+    processes: Annotated[tuple[RoundProcess, ...], Models]
     """In the order of the models."""
     during: Annotated[tuple[MachineState, ...], msgspec.Meta(min_length=2, max_length=1000)]
     """Before the first and after the last block; CPU time of the processes counts as own."""
@@ -65,10 +67,12 @@ def collect_rounds(events: Iterable[dict[str, Any]], *, device: str, models: int
     found: dict[str, list[Any]] = {name: [] for name in KINDS}
     for count, event in enumerate(events):
         name = str(event.get("event"))
+        if count > MAX_EVENTS or len(found["round"]) > MAX_ROUNDS:
+            raise _contradiction(device, f"more than {MAX_EVENTS} events or {MAX_ROUNDS} rounds")
         if name in SILENT:
             continue
-        if name not in KINDS or count > MAX_EVENTS:
-            raise _contradiction(device, f"a {name[:40]!r} event, or more than {MAX_EVENTS} of them")
+        if name not in KINDS:
+            raise _contradiction(device, f"a {name[:40]!r} event")
         fields = {key: value for key, value in event.items() if key != "event"}
         found[name].append(
             convert(fields, KINDS[name], DeviceFaultError, where=f"{device}: the agent's {name!r} event")

@@ -11,7 +11,12 @@ from edgekit.errors import DeviceFaultError
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 Duration = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 Milliseconds = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
+Moment = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]
+Number = Annotated[float, msgspec.Meta(ge=-1e15, le=1e15)]
+"""Whatever a sensor says; sums and products of these stay finite."""
 Text = Annotated[str, msgspec.Meta(max_length=1000)]
+Many = msgspec.Meta(max_length=10_000)
+"""Clocks, CPUs, zones: more than any device has."""
 MAX_EVENTS = 100_000
 
 
@@ -19,7 +24,7 @@ class Policy(Document, frozen=True, kw_only=True):
     """One clock and the CPUs that share it."""
 
     name: Text
-    cpus: tuple[Count, ...]
+    cpus: Annotated[tuple[Count, ...], Many]
     governor: Text | None
     khz: Count | None
     min_khz: Count | None
@@ -30,39 +35,39 @@ class FirmwareThrottle(Document, frozen=True, kw_only=True):
     """What a Raspberry Pi's firmware says."""
 
     word: Count
-    now: tuple[Text, ...]
-    since_boot: tuple[Text, ...]
+    now: Annotated[tuple[Text, ...], Many]
+    since_boot: Annotated[tuple[Text, ...], Many]
 
 
 class CpuTime(Document, frozen=True, kw_only=True):
     """Seconds since boot over all CPUs."""
 
-    busy: float
-    steal: float
+    busy: Number
+    steal: Number
     """What a hypervisor gave to somebody else."""
-    own: float
+    own: Number
     """This process's share of ``busy``."""
 
 
 class MachineState(Document, frozen=True, kw_only=True):
     """The device at one moment; None is what it does not tell."""
 
-    monotonic_ns: int
-    clock_offset_ns: int
+    monotonic_ns: Moment
+    clock_offset_ns: Moment
     """Wall clock minus monotonic clock."""
-    suspended_ns: int
+    suspended_ns: Moment
     cpu: Count | None
     """The CPU the measuring process was on."""
-    policies: tuple[Policy, ...]
-    temperatures_c: dict[Text, float]
-    cpu_cooling: dict[Text, Count]
+    policies: Annotated[tuple[Policy, ...], Many]
+    temperatures_c: Annotated[dict[Text, Number], Many]
+    cpu_cooling: Annotated[dict[Text, Count], Many]
     """Cooling device of a CPU clock -> state; above 0 the kernel holds the clock down."""
     firmware_throttle: FirmwareThrottle | None
     throttle_count: Count | None
     """Thermal throttling events of x86 cores since boot."""
     cpu_time_s: CpuTime | None
     memory_available_bytes: Count | None
-    swap_used_bytes: int | None
+    swap_used_bytes: Moment | None
 
 
 class MachineFacts(Document, frozen=True, kw_only=True):

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any
 
+import msgspec
+
 from edgekit.errors import (
     DeviceFaultError,
     EdgekitError,
@@ -267,8 +269,9 @@ def _events(process: Process, name: str, timeout_s: float) -> Iterator[dict[str,
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:
+    """An event; None for anything else, such as numbers that are none (NaN) and text that is no Unicode."""
     try:
-        value = json.loads(line)
+        value = msgspec.json.decode(line)
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) and isinstance(value.get("event"), str) else None

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from edgekit.agent.events import emitter
 from edgekit.device import resolve_device
 from edgekit.errors import (
     DeviceFaultError,
@@ -133,6 +134,20 @@ def test_no_done_event_is_an_error_with_the_end_of_stderr(connection: Connection
     agent = scripted(connection, tmp_path, "print('Killed by the kernel', file=sys.stderr); sys.exit(9)")
     with pytest.raises(TransportError, match=r"ended without a result \(status 9\): Killed by the kernel"):
         result(call(agent, "bench", {}))
+
+
+@pytest.mark.parametrize("value", ["NaN", "-Infinity", "1e999", r'"\ud800"', "[" * 100_000])
+def test_numbers_and_text_that_are_none_are_no_events(connection: Connection, tmp_path: Path, value: str) -> None:
+    odd = f'print(\'{{"event": "odd", "value": \' + {value!r} + \'}}\', flush=True)\n'
+    with connection:
+        events = list(call(scripted(connection, tmp_path, odd + DONE), "info", {}))
+    assert [event["event"] for event in events] == ["done"]
+
+
+def test_names_that_are_no_text_arrive_with_a_mark() -> None:
+    stream = BytesIO()
+    emitter(stream)("odd", name="caf\udce9 é \x1b")
+    assert json.loads(stream.getvalue()) == {"event": "odd", "name": "caf? é \x1b"}
 
 
 def test_chatter_of_login_scripts_is_passed_over(connection: Connection, tmp_path: Path) -> None:

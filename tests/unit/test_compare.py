@@ -295,6 +295,9 @@ def test_recorded_rounds() -> None:
         (lambda events: events[2]["processes"][0].update(blocks_ns=[5, 5, 5]), "as many turns each"),
         (lambda events: events[2]["processes"][0].update(blocks_ns=[0, 5]), "blocks_ns"),
         (lambda events: events[2]["processes"][0].update(blocks_ns=["x", 5]), "blocks_ns"),
+        (lambda events: events[2].update(processes=1000 * events[2]["processes"]), "processes"),
+        (lambda events: events.extend([{"event": "alive"}] * 100_001), "more than 100000 events"),
+        (lambda events: events.extend([events[2]] * 1001), "or 1000 rounds"),
     ],
 )
 def test_what_a_device_may_say_instead(change: Any, message: str) -> None:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import repeat
 from pathlib import Path
 from typing import Any, cast
 
@@ -97,7 +98,20 @@ def test_events_become_a_recording() -> None:
         (events() + events()[-1:], "2 of 2 segments and an end"),
         ([line for line in events() if line["event"] != "segment"], "0 of 2 segments"),
         (events()[:5] + events()[10:], "1 of 2 segments"),
-        (changed("window", segment=7), "2 of 2 segments"),
+        (changed("window", segment=7), "a window that is not of segment 7"),
+        (changed("window", segment=0), "a window that is not of segment 0"),
+        (changed("window", end_ns=BOOT + 3 * SECOND), "a window that is not of segment 1"),
+        (changed("window", end_ns=BOOT), "windows that do not follow each other"),
+        (changed("window", p99_ns=1), "a window that is not of segment 1"),
+        (changed("window", count=2), "inferences of segments that are not those of their windows"),
+        (changed("segment", end_ns=BOOT - 1), "segments that do not follow each other"),
+        (changed("segment", start_ns=BOOT - 5), "segments that do not follow each other"),
+        (changed("segment", start_ns=10**30), "the agent's 'segment' event"),
+        ([*events()[:8], {"event": "state", **msgspec.to_builtins(state(0.1))}, *events()[8:]], "back in time"),
+        (changed("state", monotonic_ns=2**70), "the agent's 'state' event"),
+        (changed("state", temperatures_c={"cpu": float("inf")}), "the agent's 'state' event"),
+        (changed("readings", values={"power_w": [float("nan")]}), "the agent's 'readings' event"),
+        (changed("readings", values={"power_w": [1e300]}), "the agent's 'readings' event"),
         (changed("process", process=1), "2 of 2 segments"),
         (changed("segment", segment=0), "2 of 2 segments"),
         ([*events(), {"event": "surprise"}], "a 'surprise' event"),
@@ -118,7 +132,7 @@ def test_an_answer_that_does_not_fit_is_refused(lines: list[dict[str, Any]], mes
         collect(lines)
 
 
-@pytest.mark.parametrize(("limit", "message"), [("MAX_EVENTS", "more than 5 of them"), ("MAX_READINGS", "readings")])
+@pytest.mark.parametrize(("limit", "message"), [("MAX_EVENTS", "more than 5 events"), ("MAX_READINGS", "readings")])
 def test_endless_answers_are_refused(monkeypatch: pytest.MonkeyPatch, limit: str, message: str) -> None:
     monkeypatch.setattr(recordings, limit, 5)
 
@@ -129,6 +143,13 @@ def test_endless_answers_are_refused(monkeypatch: pytest.MonkeyPatch, limit: str
 
     with pytest.raises(DeviceFaultError, match=message):
         collect_recording(endless(), device="garage", schedule=SCHEDULE, processes=1)
+
+
+def test_events_that_say_nothing_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recordings, "MAX_EVENTS", 5)
+    alive: Iterator[dict[str, Any]] = repeat({"event": "alive"})
+    with pytest.raises(DeviceFaultError, match="more than 5 events"):
+        collect_recording(alive, device="garage", schedule=SCHEDULE, processes=1)
 
 
 class Slow:
