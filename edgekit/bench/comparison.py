@@ -24,7 +24,7 @@ class ComparedModel(Document, frozen=True, kw_only=True):
     delegate: str
     num_threads: int
     median_ms: float
-    """Median over the rounds."""
+    """Of the rounds together: Hodges-Lehmann's estimate from the logarithms, as for the effect."""
     rounds_ms: tuple[float, ...]
     """Latency in the fresh process of each round, see ``edgekit.bench.effect.latency``."""
 

@@ -12,7 +12,7 @@ evidence.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from math import ceil, expm1, log, log1p, sqrt
+from math import ceil, exp, expm1, log, log1p, sqrt
 from statistics import NormalDist
 
 from edgekit.bench.statistics import median
@@ -55,6 +55,14 @@ def estimate_effect(log_ratios: Sequence[float], *, level: float = LEVEL) -> Eff
     return Effect(
         value=expm1(median(means)), low=expm1(means[rank]), high=expm1(means[len(means) - 1 - rank]), level=kept
     )
+
+
+def typical(latencies: Sequence[float]) -> float:
+    """What the rounds together say of one model, in their unit: estimated as the effect is, so that the two agree.
+
+    Their plain median would not: where a machine has a fast and a slow state, it jumps with one round more of either.
+    """
+    return exp(median(walsh_means([log(value) for value in latencies])))
 
 
 def walsh_means(values: Sequence[float]) -> Sequence[float]:

@@ -92,6 +92,8 @@ def choose(rounds: Rounds) -> Choice:
     latencies = {item: _medians(found) for item, found in whole.items() if item.streams == fewest}
     periods = {item: [1 / max(process.rate_per_s, 1e-9) for process in found] for item, found in whole.items()}
     latency, why_latency = _best(latencies, "an inference")
+    if len(latencies) == 1 < len(whole):
+        why_latency = "more streams never make one inference faster"
     throughput, why_throughput = _best(periods, "the same work")
     dropped = [str(item) for item, found in rounds.items() if len(found) < last]
     left_out = f" Left out after {SCREENING} rounds, far behind in each: {', '.join(dropped)}." if dropped else ""
@@ -112,11 +114,17 @@ def _best(values: Mapping[Combination, Sequence[float]], what: str) -> tuple[Com
     best = min(equal, key=lambda item: (item.cores, item.streams))
     if best != fastest:
         value, held = ratio(values[fastest], values[best])
-        return best, f"{fastest} is not surely faster here, {what} takes {_times(value, held)}"
+        return best, _not_faster(fastest, what, value, held)
     rivals = [item for item in values if item.cores < best.cores] or [item for item in values if item != best]
     nearest = min(rivals, key=lambda item: median(values[item]))
     value, held = ratio(values[nearest], values[best])
+    if value < 1:  # the ratio of the medians and the median of the ratios may fall on different sides of 1
+        return best, _not_faster(nearest, what, value, held)
     return best, f"with {nearest} {what} takes {_times(value, held)}"
+
+
+def _not_faster(item: Combination, what: str, value: float, held: Interval) -> str:
+    return f"{item} {'is' if item.streams == 1 else 'are'} not surely faster here, {what} takes {_times(value, held)}"
 
 
 def _times(value: float, held: Interval) -> str:

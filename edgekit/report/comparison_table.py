@@ -18,7 +18,8 @@ def print_comparison(report: ComparisonReport, console: "Console") -> None:
 
     facts = report.machine
     board = facts.board or facts.cpu or facts.architecture
-    names = " with ".join(f"[bold]{escape(model.name)}[/]" for model in report.models)
+    first, *others = (f"[bold]{escape(model.name)}[/]" for model in report.models)
+    names = f"{first} with {', '.join(others)}"
     console.print(f"{names} on [bold]{escape(report.device)}[/]")
     console.print(escape(f"{board}, {report.runtime.name} {report.runtime.version}, {report.rounds} rounds"))
     console.print(comparison_table(report))

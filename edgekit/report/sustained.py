@@ -33,7 +33,8 @@ def sustained_table(report: SustainedReport) -> "Table":
     table.add_row(zone, *(_between(phase.temperature_c, "{:.1f}".format) for phase in phases))
     table.add_row("clock, MHz", *(_between(phase.mhz, "{:.0f}".format) for phase in phases))
     table.add_section()
-    table.add_row("plateau over first minute", "", f"[bold]{report.slowdown:.3f}[/]")
+    later = "plateau" if report.settled else "last third"
+    table.add_row(f"{later} over {_first(report.first_minute)}", "", f"[bold]{report.slowdown:.3f}[/]")
     table.add_row(f"  {level}", "", _between(report.slowdown_interval, "{:.3f}".format))
     table.add_row("throttled, s", "", UNKNOWN if report.throttled_s is None else f"{report.throttled_s:.0f}")
     return table

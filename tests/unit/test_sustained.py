@@ -308,5 +308,6 @@ def test_the_table_of_a_device_that_tells_nothing() -> None:
     shown = rows(summarize(recording(ramp, lambda _s: quiet, secs=100, rate_per_s=20.0))[0])
     assert shown[0] == ["1:40 of load, 20 a second", "first 20 s", "last third, not settled"]
     cells = {row[0]: row[1:] for row in shown}
+    assert "last third over first 20 s" in cells, "neither a plateau nor a minute"
     assert cells["temperature, C"] == cells["clock, MHz"] == ["unknown", "unknown"]
     assert cells["throttled, s"] == ["unknown"]

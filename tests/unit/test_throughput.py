@@ -80,6 +80,16 @@ def test_not_surely_faster_is_said() -> None:
     assert "1 stream of 2 threads is not surely faster here, an inference takes 0.99 times as long" in chosen.reason
 
 
+def test_a_rival_that_looks_faster_is_not_surely_so() -> None:
+    """By the median of the ratios two streams are faster, by their medians one is."""
+    rates = [(100, 104), (200, 208), (300, 290), (310, 250), (320, 330)]
+    one, two = ([Process(samples_ns=[1000], rate_per_s=pair[place]) for pair in rates] for place in (0, 1))
+    chosen = choose({ONE: one, TWO_STREAMS: two})
+    assert chosen.throughput == ONE
+    assert "2 streams of 1 thread are not surely faster here, the same work takes 0.97 times as long" in chosen.reason
+    assert "For the latency 1 stream of 1 thread: more streams never make one inference faster." in chosen.reason
+
+
 def test_what_was_left_out_is_said() -> None:
     chosen = choose({ONE: rounds(1000, 1000.0), TWO_STREAMS: rounds(900, 500.0, 3)})
     assert chosen.throughput == ONE
