@@ -175,6 +175,13 @@ def test_a_comparison_shows_each_verdict() -> None:
     assert "vww-int8-per-tensor is 5.00 % slower than vww-int8 (+4.40 % to +5.65 %, 95 % interval)." in one
 
 
+def test_how_a_comparison_was_measured_is_not_how_a_benchmark_is() -> None:
+    turns, alone = render([comparison_report()]), render([bench_report(num_threads=(1,))])
+    assert "the same for all models of a round" in turns, "it binds every process, whoever chose the CPUs"
+    assert "the scheduler&#39;s choice" in alone
+    assert ("timed seconds a process" in turns, "timed seconds a process" in alone) == (False, True)
+
+
 def test_several_runs_have_their_changes_against_the_first() -> None:
     first, other = full_report(secs=60), full_report(secs=60, seed=2)
     emulated = bench_report(machine=facts(emulated=EMULATED), num_threads=(1,))

@@ -13,7 +13,7 @@ GIB = 2**30
 
 def section(report: BenchmarkReport | ComparisonReport) -> Section:
     """Facts of the device, its state before and after, options and digests."""
-    tables = [_facts(report), _states(report.before, report.after), _options(report.options)]
+    tables = [_facts(report), _states(report.before, report.after), _options(report)]
     if isinstance(report, BenchmarkReport):
         tables.append(_model(report))
     return Section(title="Device and options", pieces=tuple(tables))
@@ -59,15 +59,18 @@ def _state(state: MachineState) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _options(options: BenchOptions) -> Table:
+def _options(report: BenchmarkReport | ComparisonReport) -> Table:
+    options: BenchOptions = report.options
+    turns = isinstance(report, ComparisonReport)  # whose rounds have a length of their own, and bind every process
+    chosen = "the same for all models of a round" if turns else "the scheduler's choice"
     rows = (
         ("timed runs a process, at least", str(options.num_runs)),
         ("warm-up runs", str(options.warmup_runs)),
-        ("timed seconds a process, at least", f"{options.min_secs:g}"),
+        *(() if turns else (("timed seconds a process, at least", f"{options.min_secs:g}"),)),
         ("threads", ", ".join(map(str, options.num_threads))),
-        ("processes", str(options.processes)),
+        ("processes of each model" if turns else "processes", str(options.processes)),
         ("delegate", options.delegate or "the device's, else the model's"),
-        ("CPUs", "the scheduler's choice" if options.cpus is None else ", ".join(map(str, options.cpus))),
+        ("CPUs", chosen if options.cpus is None else ", ".join(map(str, options.cpus))),
         ("governor", options.governor or "left alone"),
     )
     return Table(caption="How it was measured", heads=(), rows=rows)

@@ -3,6 +3,7 @@
 (() => {
   const HEIGHT = { first: 260, more: 150, row: 44 };
   const DASHES = [[], [7, 4], [2, 3], [10, 3, 2, 3], [4, 4]];
+  const WHOLE_STEPS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]; // no half of a round
   const CLOCK_STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400];
   const FONT = '12px system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif';
   const drawn = [];
@@ -135,7 +136,7 @@
     const words = panel.x_clock ? clock : number;
     return {
       ...common, ...named, values: (u, all) => all.map((value) => (value == null ? "" : words(value))),
-      ...(panel.x_clock && { incrs: CLOCK_STEPS }),
+      ...(panel.x_clock ? { incrs: CLOCK_STEPS } : panel.x.every(Number.isInteger) && { incrs: WHOLE_STEPS }),
       ...(panel.x_log && { splits: (u, axis, low, high) => logSplits(low, high), filter: (u, splits) => splits }),
     };
   }
