@@ -9,6 +9,7 @@ from typing import Any, List, Optional
 
 from . import runtime
 from .events import AgentError, Emit, emitter, read_request, take_stdout
+from .parent import end_with_parent
 
 COMMANDS = {
     "info": "machine",
@@ -61,6 +62,7 @@ def main(argv: Optional[List[str]] = None) -> int:
         return 2
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, _stop)
+    end_with_parent()
     try:
         return _answer(arguments[0], emitter(take_stdout()))
     except (BrokenPipeError, Stopped):

@@ -10,6 +10,7 @@ import time
 from collections import deque
 from typing import Any, BinaryIO, Callable, Dict, Iterator, Optional, Sequence
 
+from . import parent
 from .events import AgentError, Emit, Request, Result
 
 HEARTBEAT_S = 5.0
@@ -27,7 +28,7 @@ class Child:
     def __init__(self, command: str, request: Request, descriptors: Sequence[int] = ()) -> None:
         arguments = [sys.executable, "-B", "-m", "edgekit.agent", command]
         paths = [ROOT] + [path for path in [os.environ.get("PYTHONPATH")] if path]
-        environment = dict(os.environ, PYTHONPATH=os.pathsep.join(paths))
+        environment = dict(os.environ, PYTHONPATH=os.pathsep.join(paths), **{parent.VARIABLE: str(os.getpid())})
         self._command = command
         self._process = subprocess.Popen(
             arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, pass_fds=descriptors

@@ -156,17 +156,30 @@ def test_host_gone_ends_the_run(model: Path, tmp_path: Path) -> None:
         process.stdin = None
 
 
-def test_sigterm_ends_the_run_and_its_child(model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 143), (signal.SIGKILL, -signal.SIGKILL)]
+)
+def test_a_signal_ends_the_run_and_its_child(model: Path, tmp_path: Path, number: signal.Signals, status: int) -> None:
     with agent("bench") as process:
         start_long_run(process, model, tmp_path)
         children: list[str] = []
-        while not any(b"bench-process" in Path(f"/proc/{number}/cmdline").read_bytes() for number in children):
+        while not any(b"bench-process" in Path(f"/proc/{child}/cmdline").read_bytes() for child in children):
             time.sleep(0.05)
             children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         time.sleep(0.3)  # until it measures
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 143
-        assert all(not Path(f"/proc/{number}").exists() for number in children)
+        process.send_signal(number)
+        assert process.wait(10) == status
+        assert _ended(children)
+
+
+def _ended(processes: list[str]) -> bool:
+    """Within two seconds; one that nobody has waited for yet is a zombie."""
+    for _ in range(40):
+        states = [Path(f"/proc/{number}/stat") for number in processes]
+        if all(not path.exists() or path.read_text().rpartition(")")[2].split()[0] == "Z" for path in states):
+            return True
+        time.sleep(0.05)
+    return False
 
 
 def test_prints_of_a_runtime_do_not_reach_the_host() -> None:
