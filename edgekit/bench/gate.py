@@ -6,6 +6,7 @@ from typing import Any, Literal
 from edgekit.bench import comparison
 from edgekit.bench.comparison import Comparison, ComparisonReport, compare_runs
 from edgekit.bench.latency import Result
+from edgekit.bench.plan import BenchOptions, Configuration
 from edgekit.bench.report import BenchmarkReport, require_valid
 from edgekit.bench.samples import MachineFacts
 from edgekit.documents import Document
@@ -26,8 +27,8 @@ SAME: dict[str, Fact] = {
     "number of cores": lambda report: report.machine.cores,
     "runtime": lambda report: report.runtime.name,
     "delegate": lambda report: report.delegate,
-    "choice of CPUs": lambda report: report.options.cpus,
-    "governor asked for": lambda report: report.options.governor,
+    "choice of CPUs": lambda report: _chosen(report.options)["choice of CPUs"],
+    "governor asked for": lambda report: _chosen(report.options)["governor asked for"],
 }
 """What must be the same, or the difference is not the model's."""
 WORTH_SAYING: dict[str, Fact] = {
@@ -42,6 +43,13 @@ WORTH_SAYING: dict[str, Fact] = {
 """What may change a latency without the model."""
 
 
+MORE_PROCESSES = (
+    "Use more --processes, a quieter machine, or the former model as --baseline: it is measured in turns, which tells "
+    "smaller differences."
+)
+MORE_ROUNDS = "Use a quieter machine, or `edgekit compare` of both models with --max-secs 60: more rounds tell more."
+
+
 class GateReport(Document, frozen=True, kw_only=True):
     """A run against its baseline."""
 
@@ -53,6 +61,8 @@ class GateReport(Document, frozen=True, kw_only=True):
     comparisons: tuple[Comparison, ...]
     """One for each of ``num_threads``."""
     findings: tuple[FindingEntry, ...]
+    in_turns: bool
+    """Whether baseline and candidate took turns; else they are two recorded runs."""
 
 
 def parse_max_regression(text: str) -> float:
@@ -88,6 +98,20 @@ def check_baseline(baseline: BenchmarkReport, *, name: str) -> None:
     _check_processes(baseline, name)
 
 
+def check_asked(
+    asked: Sequence[Configuration], options: BenchOptions, *, device: str, baseline: BenchmarkReport, name: str
+) -> None:
+    """Before minutes of measuring: raise RunError where ``gate_run`` would, for what is known by now."""
+    if options.processes < MIN_PROCESSES:
+        raise _too_few("This run", options.processes)
+    known = {
+        "model": asked[0].subject.name, "device": device, "delegate": asked[0].delegate, **_chosen(options)
+    }  # fmt: skip
+    _require_same([_difference(what, SAME[what](baseline), value) for what, value in known.items()], name)
+    if not set(options.num_threads) & {result.num_threads for result in baseline.results}:
+        raise _other_threads(name, baseline, ",".join(map(str, options.num_threads)))
+
+
 def gate_run(report: BenchmarkReport, baseline: BenchmarkReport, *, name: str, max_regression: float) -> GateReport:
     """A run of ``edgekit bench`` against a recorded one called ``name``, for each thread count that both have.
 
@@ -99,20 +123,11 @@ def gate_run(report: BenchmarkReport, baseline: BenchmarkReport, *, name: str, m
     _check_cpu(report.device, report.machine)
     check_baseline(baseline, name=name)
     _check_processes(report, "This run")
-    differing = [_difference(what, fact(baseline), fact(report)) for what, fact in SAME.items()]
-    if any(differing):
-        raise RunError(
-            f"{name} is no baseline for this run: {'; '.join(filter(None, differing))}.",
-            hint="Measure a baseline under the same conditions, or give the former model itself: "
-            "--baseline build/MODEL is measured now, in turns.",
-        )
+    _require_same([_difference(what, fact(baseline), fact(report)) for what, fact in SAME.items()], name)
     there = {result.num_threads: result for result in baseline.results}
     shared = [result for result in report.results if result.num_threads in there]
     if not shared:
-        raise RunError(
-            f"{name} has other numbers of threads: {_threads(baseline)}, not {_threads(report)}.",
-            hint=f"Use --num-threads {_threads(baseline)}.",
-        )
+        raise _other_threads(name, baseline, _threads(report))
     return GateReport(
         baseline=name,
         max_regression=max_regression,
@@ -124,6 +139,7 @@ def gate_run(report: BenchmarkReport, baseline: BenchmarkReport, *, name: str, m
             for result in shared
         ),
         findings=tuple(_findings(report, baseline, name)),
+        in_turns=False,
     )
 
 
@@ -141,6 +157,7 @@ def gate_comparisons(reports: Sequence[ComparisonReport], *, max_regression: flo
         num_threads=tuple(report.models[0].num_threads for report in reports),
         comparisons=tuple(report.comparisons[0] for report in reports),
         findings=(),
+        in_turns=True,
     )
 
 
@@ -158,7 +175,8 @@ def require_no_regression(gate: GateReport, *, details: dict[str, object] | None
     if exceeded:
         raise RegressionError(
             f"Slower than {gate.baseline} by more than {100 * gate.max_regression:g} %: {'; '.join(exceeded)}.",
-            hint="`edgekit compare` of both models tells how much; --max-regression allows more.",
+            hint="Find what made it slower; `edgekit compare` of both models measures it again, and --max-regression "
+            "allows more.",
             details=details,
         )
     undecided = [line for decision, line in decided if decision == "open"]
@@ -166,8 +184,7 @@ def require_no_regression(gate: GateReport, *, details: dict[str, object] | None
         raise InconclusiveError(
             f"Whether it keeps {100 * gate.max_regression:g} % against {gate.baseline} cannot be told: "
             f"{'; '.join(undecided)}.",
-            hint="Use more --processes, a quieter machine, or the former model as --baseline: "
-            "it is measured in turns, which tells smaller differences.",
+            hint=MORE_ROUNDS if gate.in_turns else MORE_PROCESSES,
             details=details,
         )
 
@@ -192,11 +209,35 @@ def _check_cpu(device: str, machine: MachineFacts) -> None:
 def _check_processes(report: BenchmarkReport, name: str) -> None:
     fewest = min(len(result.processes) for result in report.results)
     if fewest < MIN_PROCESSES:
+        raise _too_few(name, fewest)
+
+
+def _too_few(name: str, fewest: int) -> RunError:
+    return RunError(
+        f"{name} has {fewest} process{'es' * (fewest != 1)} for a number of threads; a comparison needs "
+        f"{MIN_PROCESSES}, because the bias of a latency belongs to the process.",
+        hint=f"Measure with --processes {MIN_PROCESSES} or more.",
+    )
+
+
+def _require_same(differing: Sequence[str | None], name: str) -> None:
+    if any(differing):
         raise RunError(
-            f"{name} has {fewest} process{'es' * (fewest != 1)} for a number of threads; a comparison needs "
-            f"{MIN_PROCESSES}, because the bias of a latency belongs to the process.",
-            hint=f"Measure with --processes {MIN_PROCESSES} or more.",
+            f"{name} is no baseline for this run: {'; '.join(filter(None, differing))}.",
+            hint="Measure a baseline under the same conditions, or give the former model itself: "
+            "--baseline build/MODEL is measured now, in turns.",
         )
+
+
+def _other_threads(name: str, baseline: BenchmarkReport, here: str) -> RunError:
+    return RunError(
+        f"{name} has other numbers of threads: {_threads(baseline)}, not {here}.",
+        hint=f"Use --num-threads {_threads(baseline)}.",
+    )
+
+
+def _chosen(options: BenchOptions) -> dict[str, Any]:
+    return {"choice of CPUs": options.cpus or "the scheduler's", "governor asked for": options.governor or "none"}
 
 
 def _positive(result: Result, name: str) -> Result:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from edgekit.bench import BenchmarkReport, BenchOptions
     from edgekit.bench.comparison import ComparisonReport
     from edgekit.bench.gate import GateReport
+    from edgekit.device import Device
     from edgekit.history import RunRecord
     from edgekit.progress import Progress
     from edgekit.transport import Connection
@@ -60,7 +61,7 @@ def command(
     from edgekit.history import find_baseline, keep
     from edgekit.meters import open_meter
     from edgekit.report import document, print_report
-    from edgekit.report.html import check_html, write_html
+    from edgekit.report.html import check_html
     from edgekit.transport import connect, find_device
 
     parts, meter = take_parts(settings), settings.pop("meter")
@@ -70,19 +71,19 @@ def command(
     reference = None if baseline is None else find_baseline(baseline)
     opened = None if meter is None else open_meter(meter)
     subject = model if model is not None else find_artifact(BUILD, resolved.table.target, command="bench")
+    _check_reference(reference, subject, options, resolved)
     with connect(resolved) as connection, progress() as bar:
         show = bar_progress(bar)
         report = run_session(subject, connection, options, parts, meter=opened, progress=show)
         kept = keep(report, note=note)
         turns = _in_turns(reference, subject, connection, options, max_regression, show)
     also = [keep(item, note=note) for item in turns]
-    if html is not None:
-        write_html([report, *turns], html)
     facts = {**document(report), "run": None if kept.path is None else kept.record.id}
     if not as_json:
         print_report(report, output())
         print_findings((*report.findings, *(finding for item in (kept, *also) for finding in item.findings)))
-        say_where(kept, html)
+        say_where(kept)
+    write_page([report, *turns], html, facts)
     if not allow_invalid:
         require_valid(report, details=facts)
     if reference is not None:
@@ -93,6 +94,20 @@ def command(
         require_no_regression(gate, details=facts)
     if as_json:
         emit(facts)
+
+
+def _check_reference(
+    reference: "RunRecord | Path | None", subject: "Artifact | Path", options: "BenchOptions", device: "Device"
+) -> None:
+    """Raise before minutes of measuring, where the baseline cannot be held against what will be measured."""
+    from edgekit.bench.gate import check_asked
+    from edgekit.bench.plan import configurations, read_subject
+
+    if isinstance(reference, Path):
+        read_subject(reference)
+    elif reference is not None and reference.bench is not None:
+        asked = configurations(read_subject(subject), options, device)
+        check_asked(asked, options, device=device.name, baseline=reference.bench, name=reference.id)
 
 
 def _in_turns(

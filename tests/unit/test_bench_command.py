@@ -64,6 +64,7 @@ def test_what_is_no_rate_names_three_that_are(text: str) -> None:
         (["--sustained", "5s"], "--sustained takes 30s or more"),
         (["--max-regression", "3"], "3%"),
         (["--baseline", "nothing-of-this-name"], "nothing-of-this-name"),
+        (["--baseline", "missing.tflite"], "missing.tflite cannot be read"),
         (["--html", "no/such/folder/report.html"], "no/such/folder"),
     ],
 )

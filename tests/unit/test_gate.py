@@ -1,5 +1,7 @@
 """A run against its baseline: what passes, what fails, and what is refused because it could not tell."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from edgekit.bench.comparison import Comparison, compare_runs
 from edgekit.bench.gate import (
     GateReport,
+    check_asked,
     check_baseline,
     decide,
     describe,
@@ -20,8 +23,10 @@ from edgekit.bench.gate import (
     require_no_regression,
 )
 from edgekit.bench.latency import Result, summarize_processes
-from edgekit.bench.plan import BenchOptions
+from edgekit.bench.plan import BenchOptions, Subject, configurations
 from edgekit.bench.report import BenchmarkReport
+from edgekit.device import Device
+from edgekit.entries import FileEntry
 from edgekit.errors import InconclusiveError, MeasurementInvalidError, ProjectError, RegressionError, RunError
 from tests.unit.kept_runs import INVALID, bench_report, comparison_report
 
@@ -108,8 +113,11 @@ def test_every_interval_is_kept_exceeded_or_open(bounds: tuple[float, float], li
         (machine(board="Raspberry Pi 4"), "its board is Raspberry Pi 4, here "),
         (machine(cpu="Cortex-A72"), "its CPU is Cortex-A72, here "),
         (machine(cores=64), "its number of cores is 64, here "),
-        (bench_report(options=BenchOptions(cpus=(2, 3))), "its choice of CPUs is 2, 3, here unknown"),
-        (bench_report(options=BenchOptions(governor="performance")), "its governor asked for is performance, here"),
+        (bench_report(options=BenchOptions(cpus=(2, 3))), "its choice of CPUs is 2, 3, here the scheduler's"),
+        (
+            bench_report(options=BenchOptions(governor="performance")),
+            "its governor asked for is performance, here none",
+        ),
     ],
     ids=lambda value: value.split(" is ")[0] if isinstance(value, str) else "",
 )
@@ -128,6 +136,34 @@ def test_other_numbers_of_threads() -> None:
     assert found.num_threads == (1,)
     assert [finding.name for finding in found.findings if finding.severity == "warning"] == ["baseline-threads"]
     assert "did not measure 2 threads" in found.findings[0].message
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("vww", BenchOptions(), "latest is no baseline for this run: its model is kws, here vww."),
+        ("kws", BenchOptions(processes=4), "This run has 4 processes"),
+        ("kws", BenchOptions(delegate="none"), "its delegate is xnnpack, here none"),
+        ("kws", BenchOptions(cpus=(1,)), "its choice of CPUs is the scheduler's, here 1"),
+        ("kws", BenchOptions(governor="performance"), "its governor asked for is none, here performance"),
+        ("kws", BenchOptions(num_threads=(2,)), "latest has other numbers of threads: 1, not 2."),
+    ],
+)
+def test_what_is_known_before_measuring_is_refused_then(name: str, options: BenchOptions, message: str) -> None:
+    def check(baseline: BenchmarkReport, name: str, options: BenchOptions, device: str = "garage") -> None:
+        entry = FileEntry(sha256="6" * 64, bytes=8)
+        found = Subject(
+            name=name, model=Path("m.tflite"), entry=entry, inputs={}, artifact_digest=None, delegate="xnnpack"
+        )
+        asked = configurations(found, options, Device(name=device, transport="local"))
+        check_asked(asked, options, device=device, baseline=baseline, name="latest")
+
+    check(bench_report(), "kws", BenchOptions())
+    check(bench_report(threads=(1, 4)), "kws", BenchOptions(num_threads=(1, 2)))
+    with pytest.raises(RunError, match=re.escape(message)):
+        check(bench_report(), name, options)
+    with pytest.raises(RunError, match="its device is garage, here attic"):
+        check(bench_report(), "kws", BenchOptions(), device="attic")
 
 
 def test_other_versions_are_said() -> None:
@@ -168,6 +204,9 @@ def test_measured_in_turns() -> None:
     with pytest.raises(RegressionError, match=r"Slower than old by more than 3 %"):
         require_no_regression(found)
     require_no_regression(gate_comparisons([comparison_report()], max_regression=0.07))
+    with pytest.raises(InconclusiveError) as error:
+        require_no_regression(gate_comparisons([comparison_report()], max_regression=0.05))
+    assert "--max-secs 60" in error.value.hint, "they took turns already, and --processes counts for nothing in it"
     with pytest.raises(MeasurementInvalidError):
         gate_comparisons([comparison_report(findings=(INVALID,))], max_regression=0.03)
 
