@@ -162,20 +162,22 @@ class Guest:
             try:
                 yield
             finally:
-                self.run("pkill", "-f", command[1])  # it reads nothing, so that it would not notice
+                # it reads nothing, and would not notice; it ended where its driver went away
+                self.root.run(["pkill", "-f", command[1]])
 
     def is_recording(self) -> bool:
         """Whether a model runs by a schedule."""
-        return self.root.run(["grep", "-lz", "record-process", "-r", "/proc", "--include=cmdline"]).exit_code == 0
+        return self.root.run(["pgrep", "-f", "[r]ecord-process"]).exit_code == 0
 
     @contextmanager
-    def later(self, act: Callable[[], object], *, when: Callable[[], bool]) -> Iterator[None]:
-        """``act`` is done once ``when`` is so, while the block goes on."""
+    def later(self, act: Callable[[], object], *, when: Callable[[], bool], delay_s: float) -> Iterator[None]:
+        """``act`` is done ``delay_s`` after ``when`` became so, while the block goes on."""
         ended = threading.Event()
 
         def wait() -> None:
             while not ended.wait(0.5):
                 if when():
+                    ended.wait(delay_s)
                     act()
                     return
 
