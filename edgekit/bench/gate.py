@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
+from msgspec.structs import replace
+
 from edgekit.bench import comparison
 from edgekit.bench.comparison import Comparison, ComparisonReport, compare_runs
 from edgekit.bench.latency import Result
@@ -156,7 +158,7 @@ def gate_comparisons(reports: Sequence[ComparisonReport], *, max_regression: flo
         max_regression=max_regression,
         num_threads=tuple(report.models[0].num_threads for report in reports),
         comparisons=tuple(report.comparisons[0] for report in reports),
-        findings=(),
+        findings=tuple(_said_in_turns(reports)),
         in_turns=True,
     )
 
@@ -258,6 +260,14 @@ def _shown(value: Any) -> str:
 
 def _threads(report: BenchmarkReport) -> str:
     return ",".join(str(result.num_threads) for result in report.results)
+
+
+def _said_in_turns(reports: Sequence[ComparisonReport]) -> Iterator[FindingEntry]:
+    """What is worth a word beside the findings of the benchmark, which say the rest."""
+    found = dict.fromkeys(finding for report in reports for finding in report.findings)
+    for finding in found:
+        if finding.severity == "warning" or finding.name == "same-file":
+            yield replace(finding, message=f"In turns with the baseline: {finding.message}")
 
 
 def _findings(report: BenchmarkReport, baseline: BenchmarkReport, name: str) -> Iterator[FindingEntry]:

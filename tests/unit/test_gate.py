@@ -26,7 +26,7 @@ from edgekit.bench.latency import Result, summarize_processes
 from edgekit.bench.plan import BenchOptions, Subject, configurations
 from edgekit.bench.report import BenchmarkReport
 from edgekit.device import Device
-from edgekit.entries import FileEntry
+from edgekit.entries import FileEntry, FindingEntry
 from edgekit.errors import InconclusiveError, MeasurementInvalidError, ProjectError, RegressionError, RunError
 from tests.unit.kept_runs import INVALID, bench_report, comparison_report
 
@@ -207,6 +207,12 @@ def test_measured_in_turns() -> None:
     with pytest.raises(InconclusiveError) as error:
         require_no_regression(gate_comparisons([comparison_report()], max_regression=0.05))
     assert "--max-secs 60" in error.value.hint, "they took turns already, and --processes counts for nothing in it"
+    noisy, known = (
+        FindingEntry(name=name, severity=severity, message="Said.", fix="Do.")
+        for name, severity in (("delegates-differ", "warning"), ("frequency-unknown", "info"))
+    )
+    (said,) = gate_comparisons([comparison_report(findings=(noisy, known))] * 2, max_regression=0.07).findings
+    assert (said.name, said.message) == ("delegates-differ", "In turns with the baseline: Said.")
     with pytest.raises(MeasurementInvalidError):
         gate_comparisons([comparison_report(findings=(INVALID,))], max_regression=0.03)
 
