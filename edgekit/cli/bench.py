@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgekit.cli.bench_options import measurement_options, parse_regression, part_options, say_where, take_parts
+from edgekit.cli.bench_options import (
+    measurement_options,
+    parse_regression,
+    part_options,
+    say_where,
+    take_parts,
+    write_page,
+)
 from edgekit.cli.options import bar_progress, common, emit, option, output, print_findings, progress
 
 if TYPE_CHECKING:

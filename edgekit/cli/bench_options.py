@@ -10,6 +10,10 @@ import click
 from edgekit.cli.options import F, option
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edgekit.bench.comparison import ComparisonReport
+    from edgekit.bench.report import BenchmarkReport
     from edgekit.bench.session import Parts
     from edgekit.history import Kept
 
@@ -159,9 +163,23 @@ def take_parts(settings: dict[str, Any]) -> "Parts":
     return parts
 
 
-def say_where(kept: "Kept", html: Path | None) -> None:
-    """Where a run and its page are."""
+def write_page(
+    reports: "Sequence[BenchmarkReport | ComparisonReport]", html: Path | None, details: dict[str, Any]
+) -> None:
+    """The page, where one was asked for; PlotError takes ``details``, what was measured, along to --json."""
+    from edgekit.errors import PlotError
+    from edgekit.report.html import write_html
+
+    if html is None:
+        return
+    try:
+        write_html(reports, html)
+    except PlotError as err:
+        raise PlotError(err.message, hint=err.hint, details=details) from err
+    click.echo(f"written: {html}", err=True)
+
+
+def say_where(kept: "Kept") -> None:
+    """Where a run is."""
     if kept.path is not None:
         click.echo(f"kept as {kept.record.id}", err=True)
-    if html is not None:
-        click.echo(f"written: {html}", err=True)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgekit.cli.bench_options import parse_mask, parse_regression, say_where
+from edgekit.cli.bench_options import parse_mask, parse_regression, say_where, write_page
 from edgekit.cli.options import common, emit, option, output, print_findings, progress
 
 if TYPE_CHECKING:
@@ -93,20 +93,19 @@ def command(
     from edgekit.bench.comparison import require_decided, require_valid
     from edgekit.history import keep
     from edgekit.report import comparison_document, print_comparison
-    from edgekit.report.html import check_html, write_html
+    from edgekit.report.html import check_html
 
     if html is not None:
         check_html(html)
     options = BenchOptions(num_threads=(num_threads,), **settings)
     report = _compare(models, device, options, margin=margin, max_secs=max_secs)
     kept = keep(report, note=note)
-    if html is not None:
-        write_html([report], html)
     facts = {**comparison_document(report), "run": None if kept.path is None else kept.record.id}
     if not as_json:
         print_comparison(report, output())
         print_findings((*report.findings, *kept.findings))
-        say_where(kept, html)
+        say_where(kept)
+    write_page([report], html, facts)
     if not allow_invalid:
         require_valid(report, details=facts)
     require_decided(report.comparisons, margin=margin, details=facts)

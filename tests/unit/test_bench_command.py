@@ -1,5 +1,6 @@
 """What ``edgekit bench`` makes of its options, and the parts of a run as one report."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from edgekit.cli.bench import command
 from edgekit.cli.bench_options import parse_duration, parse_rate
 from edgekit.device import Device
 from edgekit.entries import FindingEntry
-from edgekit.errors import DeviceFaultError
+from edgekit.errors import DeviceFaultError, PlotError
 from edgekit.report import print_report
 from edgekit.report.units import number
 from edgekit.transport.agent import _say_cooling
@@ -76,6 +77,26 @@ def test_parts_that_need_others_are_refused_before_anything_runs(
     done = CliRunner().invoke(command, ["model.tflite", *arguments])
     assert done.exit_code != 0
     assert said in done.output + str(done.exception)
+
+
+@pytest.mark.parametrize("flags", [(), ("--json",)])
+def test_what_was_measured_is_shown_where_no_page_can_be_written(
+    flags: tuple[str, ...], model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_reports: Any, path: Path) -> None:
+        raise PlotError(f"{path} cannot be written: No space left on device.", hint="Free some space.")
+
+    monkeypatch.setenv("EDGEKIT_RUNS_DIR", "/proc/no-run-is-kept-here")
+    monkeypatch.setattr("edgekit.report.html.write_html", refuse)
+    monkeypatch.setattr(session, "run_session", lambda *_arguments, **_settings: bench_report())
+    done = CliRunner().invoke(command, [str(model), "--html", str(tmp_path / "report.html"), *flags])
+    assert isinstance(done.exception, PlotError)
+    if flags:
+        assert done.exception.details["model"] == "vww-rpi4-int8"
+        json.dumps(done.exception.details)
+    else:
+        assert "vww-rpi4-int8 on garage" in done.output
+        assert "run-not-kept" in done.output
 
 
 def test_one_load_serves_heat_and_battery() -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cache
@@ -48,6 +49,8 @@ def check_html(path: Path) -> None:
         raise PlotError(f"{path} is no name of a page.", hint="Give a file name that ends in .html.")
     if not path.parent.is_dir():
         raise PlotError(f"The folder {path.parent} does not exist.", hint="Create it, or choose another file.")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise PlotError(f"The folder {path.parent} cannot be written.", hint="Correct it, or choose another file.")
 
 
 def render(reports: Sequence[BenchmarkReport | ComparisonReport], *, title: str | None = None) -> str:
