@@ -213,6 +213,19 @@ def export_command(
     if path is None:
         click.echo(text, nl=False)
     else:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        _write(text, path)
         click.echo(f"{len(runs)} run{'s' * (len(runs) != 1)} -> {path}", err=True)
+
+
+def _write(text: str, path: Path) -> None:
+    """A file that appears whole or not at all; a pipe, or a link such as /dev/stdout, is written to, not replaced."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        path.write_text(text, encoding="utf-8")
+        return
+    staging = path.with_name(f".{path.name}.part")
+    try:
+        staging.write_text(text, encoding="utf-8")
+        staging.replace(path)
+    finally:
+        staging.unlink(missing_ok=True)

@@ -1,5 +1,6 @@
 """``edgekit runs``: what it lists, shows and exports; the texts of the exports are files beside this one."""
 
+import errno
 import json
 import os
 from collections.abc import Sequence
@@ -176,6 +177,28 @@ def test_export(kept: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[s
     shown = capsys.readouterr()
     assert (shown.out, shown.err) == ("", "4 runs -> new/runs.csv\n")
     assert (tmp_path / "new" / "runs.csv").read_text() == (GOLDEN / "runs.csv").read_text()
+
+
+def test_an_export_is_whole_or_not_there(
+    kept: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(path: Path, text: str, **_settings: str) -> int:
+        path.write_bytes(text.encode()[:10])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    (tmp_path / "runs.csv").write_bytes(b"before")
+    assert call("export", kept[0], "--format", "csv", "--output", str(tmp_path / "runs.csv")) == 1
+    assert "No space left on device" in capsys.readouterr().err
+    assert (tmp_path / "runs.csv").read_bytes() == b"before"
+    assert not list(tmp_path.glob(".*.part"))
+
+
+def test_an_export_into_a_link_writes_what_it_names(kept: list[str], tmp_path: Path) -> None:
+    (tmp_path / "stdout").symlink_to(tmp_path / "runs.md")
+    assert call("export", *kept, "--output", "stdout") == 0
+    assert (tmp_path / "stdout").is_symlink()
+    assert (tmp_path / "runs.md").read_text() == (GOLDEN / "runs.md").read_text()
 
 
 def test_an_exported_run_is_a_reference(kept: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
