@@ -31,6 +31,8 @@ class Finding(Protocol):
     def fix(self) -> str: ...
 
 
+PIPE_WIDTH = 1000
+"""Wider than any table."""
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -79,7 +81,7 @@ def output() -> "Console":
     """Where results go: stdout. Never wider than the terminal, never folded in a pipe."""
     from edgekit.report.terminal import Terminal
 
-    return Terminal(highlight=False) if sys.stdout.isatty() else Terminal(highlight=False, width=140)
+    return Terminal(highlight=False) if sys.stdout.isatty() else Terminal(highlight=False, width=PIPE_WIDTH)
 
 
 @contextmanager

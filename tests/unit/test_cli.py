@@ -13,6 +13,7 @@ import pytest
 
 from edgekit.cli import cli
 from edgekit.cli.failures import guarded
+from edgekit.cli.options import output
 from edgekit.entries import FindingEntry
 from edgekit.errors import InconclusiveError, IntegrityError, RegressionError
 
@@ -156,6 +157,11 @@ def test_signals_have_their_exit_codes(number: signal.Signals, code: int) -> Non
     assert process.returncode == code
     assert b"cleaned up" in err
     assert b"Traceback" not in err
+
+
+def test_what_goes_into_a_pipe_is_not_folded(capsys: pytest.CaptureFixture[str]) -> None:
+    output().print("word " * 100)
+    assert len(capsys.readouterr().out.splitlines()) == 1
 
 
 def test_a_closed_pipe_is_no_traceback() -> None:
