@@ -89,15 +89,13 @@ def _table(rows: list[tuple[str, ...]]) -> "Table":
     from rich import box
     from rich.table import Table
 
+    names = ("id", "age", "model", "device", "result", "interval", "energy, mJ", "")
+    left, folded = {"id", "model", "device", ""}, {"model", "device"}  # an id is to be copied, figures are to be read
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("id", no_wrap=True)  # to be copied
-    table.add_column("age", justify="right")
-    table.add_column("model")
-    table.add_column("device")
-    for name in ("median, ms", "interval", "energy, mJ"):
-        table.add_column(name, justify="right")
-    table.add_column("")
-    for row in rows:
+    columns = [(name, cells) for name, cells in zip(names, zip(*rows, strict=True), strict=True) if any(cells)]
+    for name, _ in columns:
+        table.add_column(name, justify="left" if name in left else "right", no_wrap=name not in folded)
+    for row in zip(*(cells for _, cells in columns), strict=True):
         table.add_row(*row)
     return table
 
@@ -134,8 +132,8 @@ def _bench_rows(report: "BenchmarkReport") -> list[tuple[str, ...]]:
             escape(report.model)
             + (f", {result.num_threads} thread{'s' * (result.num_threads > 1)}" if several else ""),
             escape(report.device),
-            milliseconds(result.latency_ms.median),
-            " to ".join(map(milliseconds, result.latency_ms.median_interval)),
+            f"{milliseconds(result.latency_ms.median)} ms",
+            f"{' to '.join(map(milliseconds, result.latency_ms.median_interval))} ms",
             "" if place or energy is None else f"{energy:.4g}",
         )
         for place, result in enumerate(report.results)

@@ -110,8 +110,10 @@ def test_list(kept: list[str], capsys: pytest.CaptureFixture[str]) -> None:
         kept[0],
     ]
     text = "\n".join(lines)
-    for expected in ("new against old", "slower +5.0 %", "+4.0 % to +6.0 %", "1.25", "invalid", "0.9980 to 1.002"):
+    for expected in ("new against old", "slower +5.0 %", "+4.0 % to +6.0 %", "1.25", "invalid", "0.9980 to 1.002 ms"):
         assert expected in text
+    assert call("list", "--limit", "1") == 0
+    assert "energy" not in capsys.readouterr().out, "a column of nothing"
 
 
 def test_list_as_json_has_no_samples(kept: list[str], capsys: pytest.CaptureFixture[str]) -> None:
