@@ -104,7 +104,8 @@ def _run_first(pipeline: "Pipeline", data: "Dict[str, Array]") -> None:
         raise AgentError(
             "device",
             "The sample does not fit the model: %s." % err,
-            "Give one as the application has it; `resize` and `color` of [input.NAME.preprocessing] fit images.",
+            "Give one as the application has it; where it has to be made to fit, measure an artifact, built with "
+            "`resize` and `color` of [input.NAME.preprocessing], not its .tflite.",
         ) from err
 
 

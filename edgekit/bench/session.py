@@ -17,7 +17,7 @@ from edgekit.bench.record import OnSecond, record
 from edgekit.bench.recording import Recording, Segment, gauge_notes
 from edgekit.bench.report import BenchmarkReport
 from edgekit.bench.run import bench
-from edgekit.bench.stages import measure_stages
+from edgekit.bench.stages import measure_stages, read_way
 from edgekit.bench.sustained import summarize_sustained
 from edgekit.bench.throughput import measure_throughput, tune_threads
 from edgekit.entries import FindingEntry
@@ -70,6 +70,8 @@ def run_session(
     """
     subject = read_subject(model)
     first = configurations(subject, options, connection.device)[0]
+    if parts.whole_way:
+        read_way(model, parts.sample)  # what is wrong with a sample is said before minutes of measuring
     _check_gauges(first, connection, options, parts, metered=meter is not None)
     report = bench(model, connection, options, on_progress=_counting(progress, "latency"))
     if parts.whole_way:

@@ -94,13 +94,18 @@ def measure_stages(
         DeviceFaultError: what ``bench`` raises, and a sample or postprocessing that does not fit the model.
         TransportError: connection lost.
     """
-    artifact = read_artifact(model) if isinstance(model, Path) and model.is_dir() else model
-    given = application_sample(artifact, sample)
+    artifact, given = read_way(model, sample)
     manifest = artifact.manifest if isinstance(artifact, Artifact) else None
     measurement = _measure(artifact, connection, options, given, _facts(manifest), on_progress)
     processes = [item for item in measurement.processes if isinstance(item, StagesSamples)]
     report = summarize_stages(processes, given.text)
     return report, (*machine_findings(measurement), *_own_findings(manifest), *_shares(report))
+
+
+def read_way(model: Artifact | Path, sample: Path | None) -> tuple[Artifact | Path, ApplicationSample]:
+    """The model and what goes in; raises ModelError, ArtifactError, IntegrityError and DataError as measuring does."""
+    artifact = read_artifact(model) if isinstance(model, Path) and model.is_dir() else model
+    return artifact, application_sample(artifact, sample)
 
 
 def summarize_stages(processes: Sequence[StagesSamples], sample: str) -> StagesReport:

@@ -17,7 +17,7 @@ from edgekit.cli.bench import command
 from edgekit.cli.bench_options import parse_duration, parse_rate
 from edgekit.device import Device
 from edgekit.entries import FindingEntry
-from edgekit.errors import DeviceFaultError, PlotError
+from edgekit.errors import DataError, DeviceFaultError, PlotError
 from edgekit.report import print_report
 from edgekit.report.units import number
 from edgekit.transport.agent import _say_cooling
@@ -131,6 +131,15 @@ def answered(monkeypatch: pytest.MonkeyPatch, recordings: list[Recording]) -> li
     monkeypatch.setattr(session, "bench", lambda *_arguments, **_settings: bench_report())
     monkeypatch.setattr(session, "record", record)
     return calls
+
+
+def test_a_sample_that_cannot_be_read_is_said_before_measuring(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def bench(*_arguments: Any, **_settings: Any) -> None:
+        raise AssertionError("measured")
+
+    monkeypatch.setattr(session, "bench", bench)
+    with pytest.raises(DataError, match=r"none\.png does not exist"):
+        run_session(model, Connection(), BenchOptions(), Parts(whole_way=True, sample=Path("none.png")))  # type: ignore[arg-type]
 
 
 def test_energy_and_a_sustained_run_are_parts_of_one_report(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
