@@ -18,6 +18,8 @@ from edgekit.entries import FindingEntry
 SILENCE_S = 2.0
 """Without an answer for this long, or for ten readings if that is longer, a gauge has vanished."""
 SILENT_READINGS = 10
+FULL = 100
+"""Per cents of a battery's charge."""
 DROPPED = 0.01
 """Share of readings without an answer from which on it is said."""
 
@@ -59,6 +61,9 @@ def check_trace(
     values = [value for _, row in rows for value in row if value is not None]
     if not all(isfinite(value) for value in values):
         yield _impossible(trace, "a value that is no number")
+    percent = [value for value in trace.values.get("capacity_percent", ()) if value is not None]
+    if "capacity_percent" in names and not all(0 <= value <= FULL for value in percent):
+        yield _impossible(trace, f"a charge of {min(percent):g} to {max(percent):g} %")
     yield from _supply(trace, start, end, zero)
     if not trace.gauge.whole_device:
         yield finding(

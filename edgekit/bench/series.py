@@ -73,7 +73,8 @@ def read_power(trace: Trace, method: Method, zero_ns: int) -> Power:
         values, step = found[0], steps[0]
     else:
         values = found[0] * found[1]
-        step = steps[0] * float(np.mean(np.abs(found[1]))) + steps[1] * float(np.mean(np.abs(found[0])))
+        amperes, volts = (float(np.mean(np.abs(column))) if len(column) else 0.0 for column in found)
+        step = steps[0] * volts + steps[1] * amperes
     changed = times[1:][np.diff(values) != 0]
     return Power(
         times_s=times,

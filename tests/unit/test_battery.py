@@ -131,6 +131,24 @@ def test_a_wrong_sign_is_an_error() -> None:
     assert "flowed into it" in findings["charging"].message
 
 
+def test_a_charge_that_no_battery_has_is_an_error() -> None:
+    some = run(PERCENT).recording
+    (trace,) = some.traces
+    levels = tuple(500.0 - place for place in range(len(trace.monotonic_ns)))
+    wrong = replace(trace, values={**trace.values, "capacity_percent": levels})
+    _, findings = summary(replace(some, traces=(wrong,)))
+    assert findings["gauge-impossible"].severity == "error"
+    assert "to 500 %" in findings["gauge-impossible"].message
+
+
+def test_a_current_that_never_answers_is_passed_over() -> None:
+    some = run().recording
+    (trace,) = some.traces
+    silent = replace(trace, values={**trace.values, "current_a": (None,) * len(trace.monotonic_ns)})
+    report, _ = summary(replace(some, traces=(silent,)))
+    assert report.load_power_w is None
+
+
 def test_a_run_without_load_is_refused() -> None:
     some = run().recording
     still = tuple(replace(segment, kind="idle", rate_per_s=None) for segment in some.schedule)
