@@ -116,8 +116,8 @@ def _late(report: "SustainedReport") -> Iterator[FindingEntry]:
         yield from _finding(
             "warning",
             "late",
-            f"{report.late} of {report.inferences} inferences began more than one period late: of "
-            f"{report.rate_per_s:g} a second that were asked for {report.inferences / report.secs:.1f} were run.",
+            f"{report.late} of {report.inferences} inferences began more than one period late: "
+            f"{report.inferences / report.secs:.1f} a second were run, {report.rate_per_s:g} a second were asked for.",
             "Ask for fewer, stop other programs, use more threads or a smaller model.",
         )
 

@@ -172,4 +172,5 @@ def _by_id(ref: str, folder: Path) -> RunRecord:
 
 
 def _some(names: list[str]) -> str:
-    return ", ".join(names[:SHOWN]) + (" ..." if len(names) > SHOWN else "")
+    more = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")

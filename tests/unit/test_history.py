@@ -182,6 +182,12 @@ def test_references_to_nothing_name_what_is_close(tmp_path: Path) -> None:
     assert refused("latest", tmp_path)[0] == f"There is no latest: {tmp_path} has not so many runs that fit."
     ids = [put(tmp_path, record(moment=MOMENT + number * TICK)) for number in range(2)]
     assert refused("20261121T081530", tmp_path)[0] == f"'20261121T081530' begins 2 runs: {ids[1]}, {ids[0]}."
+    more = [put(tmp_path, record(moment=MOMENT + number * TICK)) for number in range(2, 5)]
+    assert refused("20261121T081530", tmp_path)[0].endswith(
+        f"begins 5 runs: {more[2]}, {more[1]}, {more[0]} and 2 more."
+    )
+    for name in more:
+        (tmp_path / f"{name}.json").unlink()
     assert f"Close: {ids[1]}" in refused("20261121T081531-kws-garage", tmp_path)[0]
     assert f"Close: {ids[1]}" in refused("garage", tmp_path)[0]
     assert refused("", tmp_path)[0] == f"There is no run '' in {tmp_path}."

@@ -96,6 +96,14 @@ def test_every_part_is_there(full: str) -> None:
         assert text in words, text
 
 
+def test_the_shares_of_the_whole_way_are_the_same_everywhere() -> None:
+    report = full_report(secs=60)
+    assert report.stages is not None
+    words = Reader(render([report])).words
+    for stage in report.stages.stages[:-1]:
+        assert words.count(percent(stage.share)) >= 2, "beside the bar and in the table"
+
+
 def test_headings_are_in_order_and_landmarks_there(full: str) -> None:
     page = Reader(full)
     assert page.headings[0] == 1

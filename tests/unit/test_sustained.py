@@ -257,7 +257,8 @@ def test_a_load_that_comes_too_late() -> None:
     report, found = summarize(recording(lambda _s: 4.0, rate_per_s=300.0, late=5))
     assert report.late == 3000
     assert found["late"].message == (
-        "3000 of 150000 inferences began more than one period late: of 300 a second that were asked for 250.0 were run."
+        "3000 of 150000 inferences began more than one period late: 250.0 a second were run, "
+        "300 a second were asked for."
     )
 
 

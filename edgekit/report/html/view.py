@@ -110,7 +110,9 @@ class Part:
     label: str
     value: str
     share: float
-    """0 to 1."""
+    """Of the bar's length, 0 to 1; those of all parts add up to 1."""
+    said: str
+    """Its share in words: of a whole that was measured by itself, so that these need not add up."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from edgekit.report.units import mebibytes, milliseconds
 
 
 def key_figures(report: BenchmarkReport) -> tuple[KeyFigure, ...]:
-    """The whole way, the most inferences a second."""
+    """The whole way, and the best throughput."""
     figures = []
     if report.stages is not None:
         whole = next((stage for stage in report.stages.stages if stage.name == "whole"), None)
@@ -20,7 +20,9 @@ def key_figures(report: BenchmarkReport) -> tuple[KeyFigure, ...]:
     if report.throughput is not None:
         best = report.throughput.results[report.throughput.best_throughput]
         figures.append(
-            KeyFigure(label="Most inferences per second", value=number(best.inferences_per_s), note=_setup(best))
+            KeyFigure(
+                label="Best throughput, inferences per second", value=number(best.inferences_per_s), note=_setup(best)
+            )
         )
     return tuple(figures)
 
@@ -37,12 +39,17 @@ def stages_section(report: BenchmarkReport) -> Section | None:
 def _bar(stages: list[Stage]) -> Bar:
     total = sum(stage.latency_ms.median for stage in stages) or 1.0
     parts = tuple(
-        Part(label=stage.name, value=ms(stage.latency_ms.median), share=stage.latency_ms.median / total)
+        Part(
+            label=stage.name,
+            value=ms(stage.latency_ms.median),
+            share=stage.latency_ms.median / total,
+            said=percent(stage.share),
+        )
         for stage in stages
     )
     return Bar(
         title="Where the time of one sample goes",
-        summary="; ".join(f"{part.label} {part.value} ({percent(part.share)})" for part in parts) + ".",
+        summary="; ".join(f"{part.label} {part.value} ({part.said})" for part in parts) + ".",
         parts=parts,
     )
 
@@ -97,7 +104,7 @@ def _throughput_figure(found: ThroughputReport) -> Figure:
     label = "streams × threads"
     return Figure(
         title="Throughput and latency by streams and threads",
-        summary=f"{_setup(best)} make {number(best.inferences_per_s)} inferences a second, the most of {len(results)}.",
+        summary=f"Best throughput: {_setup(best)} with {number(best.inferences_per_s)} inferences a second.",
         panels=(
             Panel(
                 x_label=label, y_label="inferences per second", x=x, x_names=names, series=(rates,), y_from_zero=True
