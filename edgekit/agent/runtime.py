@@ -144,7 +144,7 @@ class Model:
         elif delegate != XNNPACK:
             try:
                 arguments["experimental_delegates"] = [module.load_delegate(delegate)]
-            except (ValueError, OSError, RuntimeError) as err:
+            except (ValueError, OSError, RuntimeError, AttributeError) as err:  # the last: a library of another kind
                 raise DelegateRefused("%s: %s" % (delegate, err)) from err
         self._open: Callable[[], Any] = lambda: module.Interpreter(**arguments)
         try:

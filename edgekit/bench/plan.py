@@ -72,6 +72,8 @@ def read_subject(model: Artifact | Path) -> Subject:
         return _from_artifact(model)
     if model.is_dir():
         return _from_artifact(read_artifact(model))
+    if model.exists() and not model.is_file():  # a pipe or a device may never end
+        raise ModelError(f"{model} is no file.", hint="Give an artifact's folder or a .tflite.")
     try:
         with model.open("rb") as stream:
             head = stream.read(IDENTIFIER.stop)

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from edgekit.agent import cache, child, events, measure
@@ -66,6 +67,8 @@ def model(cases: Path) -> Path:
     return cases / "models" / "tflm" / "hello_world_int8.tflite"
 
 
+LIBRARY = str(next(Path(np.__file__).parent.glob("_core/_multiarray_umath*.so")))
+"""Of another kind than a delegate."""
 MEASURE = {"num_runs": 20, "warmup_runs": 1, "min_secs": 0.0, "cpus": None}
 
 
@@ -226,6 +229,13 @@ def test_crash_in_a_delegate_names_the_signal(model: Path, tmp_path: Path) -> No
     with pytest.raises(AgentError, match=r"\(bench-process\) was killed by SIGSEGV") as error:
         child.run_child("bench-process", options)
     assert "try xnnpack or none" in error.value.hint
+
+
+def test_a_library_that_is_no_delegate_is_refused(model: Path, tmp_path: Path) -> None:
+    last = run_bench(request(model, tmp_path, LIBRARY), model)[-1]
+    assert (last["event"], last["kind"]) == ("error", "device")
+    assert last["message"].startswith(f"The delegate cannot be used: {LIBRARY}: ")
+    assert last["hint"].startswith("Check the path of the library")
 
 
 def test_killed_child_is_perhaps_out_of_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

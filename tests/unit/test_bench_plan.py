@@ -66,6 +66,8 @@ def test_what_is_no_model(tmp_path: Path) -> None:
         read_subject(tmp_path / "model.keras")
     with pytest.raises(ModelError, match=r"missing\.tflite cannot be read: No such file"):
         read_subject(tmp_path / "missing.tflite")
+    with pytest.raises(ModelError, match="/dev/zero is no file"):
+        read_subject(Path("/dev/zero"))
     with pytest.raises(ArtifactError, match=r"holds no manifest\.json"):
         read_subject(tmp_path)
 
