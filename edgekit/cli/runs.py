@@ -90,11 +90,11 @@ def _table(rows: list[tuple[str, ...]]) -> "Table":
     from rich.table import Table
 
     names = ("id", "age", "model", "device", "result", "interval", "energy, mJ", "")
-    left, folded = {"id", "model", "device", ""}, {"model", "device"}  # an id is to be copied, figures are to be read
+    left = {"id", "model", "device", ""}
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     columns = [(name, cells) for name, cells in zip(names, zip(*rows, strict=True), strict=True) if any(cells)]
     for name, _ in columns:
-        table.add_column(name, justify="left" if name in left else "right", no_wrap=name not in folded)
+        table.add_column(name, justify="left" if name in left else "right", overflow="fold", no_wrap=name == "id")
     for row in zip(*(cells for _, cells in columns), strict=True):
         table.add_row(*row)
     return table

@@ -20,8 +20,8 @@ def throughput_table(report: ThroughputReport) -> "Table":
     for name in (
         "streams", "threads", "inferences/s", f"{100 * level:.0f} % interval", "median, ms", "p99, ms", "peak RSS, MiB",
     ):  # fmt: skip
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("best for", no_wrap=True)
+        table.add_column(name, justify="right", overflow="fold")  # on two lines rather than cut
+    table.add_column("best for", overflow="fold")
     for place, item in enumerate(report.results):
         purposes = (("throughput", report.best_throughput), ("latency", report.best_latency))
         best = ", ".join(name for name, where in purposes if where == place)

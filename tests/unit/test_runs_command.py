@@ -1,6 +1,7 @@
 """``edgekit runs``: what it lists, shows and exports; the texts of the exports are files beside this one."""
 
 import errno
+import io
 import json
 import os
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from rich.console import Console
 
 from edgekit.bench.energy import EnergyReport
 from edgekit.bench.recording import Channel, Gauge
@@ -114,6 +116,16 @@ def test_list(kept: list[str], capsys: pytest.CaptureFixture[str]) -> None:
         assert expected in text
     assert call("list", "--limit", "1") == 0
     assert "energy" not in capsys.readouterr().out, "a column of nothing"
+
+
+def test_a_narrow_terminal_has_every_column(kept: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    narrow = Console(file=io.StringIO(), width=100)
+    monkeypatch.setattr("edgekit.cli.runs.output", lambda: narrow)
+    assert call("list") == 0
+    assert isinstance(narrow.file, io.StringIO)
+    words = narrow.file.getvalue().split()
+    assert {"model", "device", "result", "garage", "slower", "+5.0", *kept} <= set(words)
+    assert "…" not in narrow.file.getvalue()
 
 
 def test_list_as_json_has_no_samples(kept: list[str], capsys: pytest.CaptureFixture[str]) -> None:

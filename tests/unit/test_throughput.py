@@ -1,5 +1,6 @@
 """Streams and threads: the crew of interpreters, the choice among combinations, and the real agent on this machine."""
 
+import io
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from edgekit.agent import streams
 from edgekit.bench import BenchOptions
@@ -165,6 +167,14 @@ def test_throughput_on_this_machine(model: Path, connection: Connection) -> None
     assert report.reason
     assert not {"noise", "few-runs"} & {finding.name for finding in findings}
     assert throughput_table(report).row_count == 2
+    narrow = Console(file=io.StringIO(), width=80)
+    narrow.print(throughput_table(report))
+    assert isinstance(narrow.file, io.StringIO)
+    words = narrow.file.getvalue().split()
+    for item in report.results:
+        assert {f"{item.inferences_per_s:.1f}", *(f"{bound:.1f}" for bound in item.interval)} <= set(words), (
+            "none is cut"
+        )
 
 
 def test_tuning_uses_the_cpus_it_may_have(model: Path, connection: Connection) -> None:
