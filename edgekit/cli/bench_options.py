@@ -112,7 +112,7 @@ def measurement_options(min_secs: float) -> Callable[[F], F]:
         option("--governor", help="CPU governor for the time of the run, such as performance; put back afterwards."),
         option("--cooldown", "cooldown_c", type=click.FloatRange(-50, 150), metavar="CELSIUS",
                help="First wait until the device is no hotter."),
-        option("--allow-invalid", is_flag=True, help="Exit 0 although clocks or throttling moved."),
+        option("--allow-invalid", is_flag=True, help="Exit 0 although the clock moved or the device throttled."),
     ))  # fmt: skip
 
 
@@ -130,7 +130,7 @@ def part_options(function: F) -> F:
         option("--sustained", "sustained_secs", metavar="TIME", callback=parse_duration,
                help="A load without a break, such as 10m: the first minute, the plateau, heat."),
         option("--rate", "rate_per_s", metavar="N/s", callback=parse_rate,
-               help="Inferences per second, minute (/min) or hour (/h) of --sustained and --battery.  [as many as go]"),
+               help="Inferences per second, minute (/min) or hour (/h) of --sustained and --battery.  [default: as fast as they go]"),
         option("--whole-way", is_flag=True, help="Time pre- and postprocessing, too, apart from inference."),
         option("--sample", type=click.Path(path_type=Path), metavar="FILE",
                help="Image, .npy or .npz that the whole way begins with."),

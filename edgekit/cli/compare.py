@@ -68,7 +68,7 @@ def _several(_context: click.Context, _parameter: click.Parameter, value: tuple[
 @option("--governor", help="CPU governor for the time of the run, such as performance; put back afterwards.")
 @option("--html", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="The report as a page.")
 @option("--note", help="Kept with the run, such as why it was made.")
-@option("--allow-invalid", is_flag=True, help="Go on although clocks or throttling moved.")
+@option("--allow-invalid", is_flag=True, help="Give the verdict although the clock moved or the device throttled.")
 @common  # fmt: skip
 def command(
     *,
