@@ -130,7 +130,8 @@ def part_options(function: F) -> F:
         option("--sustained", "sustained_secs", metavar="TIME", callback=parse_duration,
                help="A load without a break, such as 10m: the first minute, the plateau, heat."),
         option("--rate", "rate_per_s", metavar="N/s", callback=parse_rate,
-               help="Inferences per second, minute (/min) or hour (/h) of --sustained and --battery.  [default: as fast as they go]"),
+               help="Inferences per second, minute (/min) or hour (/h) of --sustained and --battery.  "
+               "[default: as fast as they go]"),
         option("--whole-way", is_flag=True, help="Time pre- and postprocessing, too, apart from inference."),
         option("--sample", type=click.Path(path_type=Path), metavar="FILE",
                help="Image, .npy or .npz that the whole way begins with."),
