@@ -1,6 +1,6 @@
 """Everything ``edgekit bench`` was asked for, one part after the other over one connection, as one report."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,17 +12,22 @@ from edgekit.bench.battery import BATTERY_SECS, IDLE_SHARE, summarize_battery
 from edgekit.bench.choice import choose_battery, choose_gauge
 from edgekit.bench.energy import ENERGY_PROCESSES, ENERGY_SECS, energy_schedule, summarize_energy
 from edgekit.bench.external import Meter, record_beside
-from edgekit.bench.plan import BenchOptions, Configuration, configurations, read_subject
+from edgekit.bench.plan import BenchOptions, Configuration, Subject, configurations, read_subject
 from edgekit.bench.record import OnSecond, record
 from edgekit.bench.recording import Recording, Segment, gauge_notes
 from edgekit.bench.report import BenchmarkReport
 from edgekit.bench.run import bench
 from edgekit.bench.stages import measure_stages, read_way
 from edgekit.bench.sustained import summarize_sustained
-from edgekit.bench.throughput import measure_throughput, tune_threads
+from edgekit.bench.throughput import ThroughputReport, measure_throughput, tune_threads
 from edgekit.entries import FindingEntry
 from edgekit.progress import Progress, silent
 from edgekit.transport import Connection
+
+OF_THE_MACHINE = frozenset({"emulated", "virtual", "battery-current-sign"})
+"""Findings that are true of every part of a run; said once."""
+OF_THE_RUN = frozenset({"throttled", "clock-jumped"})
+"""Those of a recording that two parts are read from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,12 +66,26 @@ def run_session(
     meter: Meter | None = None,
     progress: Progress = silent,
 ) -> BenchmarkReport:
-    """Latency and memory first, from a cool device, and what lasts longest last.
+    """The report of all parts; see ``measure_parts``."""
+    *_, report = measure_parts(model, connection, options, parts, meter=meter, progress=progress)
+    return report
+
+
+def measure_parts(
+    model: Artifact | Path,
+    connection: Connection,
+    options: BenchOptions,
+    parts: Parts,
+    *,
+    meter: Meter | None = None,
+    progress: Progress = silent,
+) -> Iterator[BenchmarkReport]:
+    """Latency and memory first, from a cool device, and what lasts longest last; after each part the report so far.
 
     ``meter``: an external one, which is the gauge for energy then.
 
     Raises what ``bench``, ``record`` and the summaries do: DeviceFaultError without a gauge that can be read, DataError
-    for a sample that does not fit, TransportError.
+    for a sample that does not fit, TransportError. What was yielded before stays true: ``mark_incomplete``.
     """
     subject = read_subject(model)
     first = configurations(subject, options, connection.device)[0]
@@ -74,29 +93,45 @@ def run_session(
         read_way(model, parts.sample)  # what is wrong with a sample is said before minutes of measuring
     _check_gauges(first, connection, options, parts, metered=meter is not None)
     report = bench(model, connection, options, on_progress=_counting(progress, "latency"))
+    yield report
     if parts.whole_way:
-        stages, found = measure_stages(
-            model, connection, options, sample=parts.sample, on_progress=_counting(progress, "whole way")
-        )
-        report = _with(report, "Whole way", found, stages=stages)
-    if parts.tune_threads:
-        throughput, found = tune_threads(subject, connection, options, on_progress=_counting(progress, "threads"))
-        report = _with(report, "Streams", found, throughput=throughput)
-    elif parts.streams:
-        throughput, found = measure_throughput(
-            subject,
-            connection,
-            options,
-            streams=parts.streams,
-            num_threads=options.num_threads,
-            on_progress=_counting(progress, "streams"),
-        )
-        report = _with(report, "Streams", found, throughput=throughput)
+        told = _counting(progress, "whole way")
+        stages, found = measure_stages(model, connection, options, sample=parts.sample, on_progress=told)
+        yield (report := _with(report, "Whole way", found, stages=stages))
+    if parts.tune_threads or parts.streams:
+        throughput, found = _throughput(subject, connection, options, parts, progress)
+        yield (report := _with(report, "Streams", found, throughput=throughput))
     if parts.energy:
-        report = _energy(report, first, connection, options, parts, meter, progress)
+        yield (report := _energy(report, first, connection, options, parts, meter, progress))
     if parts.sustained_secs is not None or parts.battery:
-        report = _lasting(report, first, connection, options, parts, progress)
-    return report
+        yield _lasting(report, first, connection, options, parts, progress)
+
+
+def mark_incomplete(report: BenchmarkReport, why: str) -> BenchmarkReport:
+    """A report whose later parts are missing: invalid, and worth keeping for what it has."""
+    finding = FindingEntry(
+        name="incomplete",
+        severity="error",
+        message=f"The run ended before all of it was measured: {why}",
+        fix="What is here was measured; measure again for the rest.",
+    )
+    marked: BenchmarkReport = replace(report, findings=(finding, *report.findings))
+    return marked
+
+
+def _throughput(
+    subject: Subject, connection: Connection, options: BenchOptions, parts: Parts, progress: Progress
+) -> tuple[ThroughputReport, tuple[FindingEntry, ...]]:
+    if parts.tune_threads:
+        return tune_threads(subject, connection, options, on_progress=_counting(progress, "threads"))
+    return measure_throughput(
+        subject,
+        connection,
+        options,
+        streams=parts.streams,
+        num_threads=options.num_threads,
+        on_progress=_counting(progress, "streams"),
+    )
 
 
 def _check_gauges(
@@ -150,15 +185,15 @@ def _lasting(
     recording = record(
         first, connection, lasting_schedule(parts), options, processes=1, on_second=_seconds(progress, "sustained")
     )
-    report = _with(
-        report, "Sustained", gauge_notes(recording), recordings={**report.recordings, "sustained": recording}
-    )
+    recordings = {**report.recordings, "sustained": recording}
+    report = _with(report, "Sustained", gauge_notes(recording), recordings=recordings)
     if parts.sustained_secs is not None:
         sustained, found = summarize_sustained(recording)
         report = _with(report, "Sustained", found, sustained=sustained)
     if parts.battery:
         battery, found = summarize_battery(recording, rate_per_s=parts.rate_per_s, gauge=parts.gauge)
-        report = _with(report, "Battery", found, battery=battery)
+        same = OF_THE_MACHINE if parts.sustained_secs is None else OF_THE_MACHINE | OF_THE_RUN
+        report = _with(report, "Battery", found, same=same, battery=battery)
     return report
 
 
@@ -170,14 +205,24 @@ def _seconds(progress: Progress, step: str) -> OnSecond:
     return lambda done, total: progress(f"{step}, s", round(done), round(total))
 
 
-def _with(report: BenchmarkReport, part: str, findings: Iterable[FindingEntry], **parts: Any) -> BenchmarkReport:
-    """With these parts and findings; what was found before, and is again with other figures, says in which part."""
-    known = {(item.name, item.message) for item in report.findings}
-    names = {item.name for item in report.findings}
+def _with(
+    report: BenchmarkReport,
+    part: str,
+    findings: Iterable[FindingEntry],
+    *,
+    same: frozenset[str] = OF_THE_MACHINE,
+    **parts: Any,
+) -> BenchmarkReport:
+    """With these parts and findings. What was found before, and is again with other figures, says in which part.
+
+    same: names of findings that would say the same again.
+    """
+    known = {item.name: item.severity for item in report.findings}
+    said = {item.message for item in report.findings}
     new = [
-        replace(item, message=f"{part}: {item.message}") if item.name in names else item
+        replace(item, message=f"{part}: {item.message}") if item.name in known else item
         for item in findings
-        if (item.name, item.message) not in known
+        if item.message not in said and not (item.name in same and known.get(item.name) == item.severity)
     ]
     changed: BenchmarkReport = replace(report, findings=(*report.findings, *new), **parts)
     return changed

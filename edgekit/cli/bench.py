@@ -1,5 +1,7 @@
 """``edgekit bench``."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
     from edgekit.history import RunRecord
     from edgekit.progress import Progress
     from edgekit.transport import Connection
+
+
+GATE_SECS = 20.0
+"""How long baseline and candidate take turns: longer than `edgekit compare`, because a job fails by it."""
 
 
 @click.command(name="bench")
@@ -63,7 +69,7 @@ def command(
     """
     from edgekit.bench import BenchOptions, require_valid
     from edgekit.bench.gate import require_no_regression
-    from edgekit.bench.session import run_session
+    from edgekit.bench.session import measure_parts
     from edgekit.cli.deploy import BUILD, find_artifact
     from edgekit.history import find_baseline, keep
     from edgekit.meters import open_meter
@@ -81,10 +87,11 @@ def command(
     _check_reference(reference, subject, options, resolved)
     with connect(resolved) as connection, progress() as bar:
         show = bar_progress(bar)
-        report = run_session(subject, connection, options, parts, meter=opened, progress=show)
-        kept = keep(report, note=note)
-        turns = _in_turns(reference, subject, connection, options, max_regression, show)
+        report = _last(measure_parts(subject, connection, options, parts, meter=opened, progress=show), note)
+        with _kept_if_it_fails([report], note):
+            turns = _in_turns(reference, subject, connection, options, max_regression, show)
     also = [keep(item, note=note) for item in turns]
+    kept = keep(report, note=note)  # last: it is what `latest` is asked for
     facts = {**document(report), "run": None if kept.path is None else kept.record.id}
     if not as_json:
         print_report(report, output())
@@ -101,6 +108,32 @@ def command(
         require_no_regression(gate, details=facts)
     if as_json:
         emit(facts)
+
+
+def _last(reports: "Iterator[BenchmarkReport]", note: str | None) -> "BenchmarkReport":
+    """The whole report."""
+    so_far: list[BenchmarkReport] = []
+    with _kept_if_it_fails(so_far, note):
+        so_far.extend(reports)
+    return so_far[-1]
+
+
+@contextmanager
+def _kept_if_it_fails(so_far: "list[BenchmarkReport]", note: str | None) -> "Iterator[None]":
+    """Where what follows fails or is interrupted, what was measured before it is kept."""
+    from edgekit.bench.session import mark_incomplete
+    from edgekit.errors import EdgekitError
+    from edgekit.history import keep
+
+    try:
+        yield
+    except BaseException as err:
+        if so_far:
+            why = err.message if isinstance(err, EdgekitError) else "it was interrupted."
+            kept = keep(mark_incomplete(so_far[-1], why), note=note)
+            if kept.path is not None:
+                click.echo(f"What was measured before that is kept: edgekit runs show {kept.record.id}", err=True)
+        raise
 
 
 def _check_reference(
@@ -138,6 +171,7 @@ def _in_turns(
             connection,
             replace(options, num_threads=(threads,)),
             margin=max_regression,
+            max_secs=GATE_SECS,
             on_progress=lambda done, total: show("against the baseline", round(done), round(total)),
         )
         for threads in options.num_threads

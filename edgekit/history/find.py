@@ -90,12 +90,31 @@ def read_run(path: Path) -> RunRecord:
                 hint="It was written by a newer edgekit: update this one.",
             )
         if head.runs is None:
-            return msgspec.json.decode(data, type=RunRecord)
+            return _consistent(msgspec.json.decode(data, type=RunRecord), path)
         if len(head.runs) != 1:
             raise RunError(f"{path} holds {len(head.runs)} runs.", hint="Export the one that is meant.")
-        return msgspec.json.decode(head.runs[0], type=RunRecord)
+        return _consistent(msgspec.json.decode(head.runs[0], type=RunRecord), path)
     except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as err:
         raise RunError(f"{path} is no run of edgekit: {err}.", hint=_damage_hint(data)) from err
+
+
+def _consistent(record: RunRecord, path: Path) -> RunRecord:
+    """The record, whose parts fit each other; edited by hand they may not."""
+    comparison, bench = record.comparison, record.bench
+    recordings = () if bench is None else tuple(bench.recordings.values())
+    traces = [trace for recording in recordings for trace in recording.traces]
+    why = None
+    if comparison is not None and len(comparison.models) != len(comparison.comparisons) + 1:
+        why = f"{len(comparison.models)} models and {len(comparison.comparisons)} comparisons"
+    elif bench is not None and not bench.results:
+        why = "no results"
+    elif any(stretch.segment >= len(item.schedule) for item in recordings for stretch in item.stretches):
+        why = "segments that are not in its schedule"
+    elif any(len(column) != len(trace.monotonic_ns) for trace in traces for column in trace.values.values()):
+        why = "readings that do not fit their times"
+    if why is not None:
+        raise RunError(f"{path} is no run of edgekit: it has {why}.", hint="It was changed by hand; measure again.")
+    return record
 
 
 class _Head(msgspec.Struct, frozen=True, kw_only=True):

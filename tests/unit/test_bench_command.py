@@ -1,6 +1,7 @@
 """What ``edgekit bench`` makes of its options, and the parts of a run as one report."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,14 @@ from msgspec.structs import replace
 from edgekit.bench import session
 from edgekit.bench.plan import BenchOptions
 from edgekit.bench.recording import Recording, Segment
+from edgekit.bench.report import BenchmarkReport
 from edgekit.bench.session import Parts, lasting_schedule, run_session
-from edgekit.cli.bench import command
+from edgekit.cli.bench import _last, command
 from edgekit.cli.bench_options import parse_duration, parse_rate
 from edgekit.device import Device
 from edgekit.entries import FindingEntry
-from edgekit.errors import DataError, DeviceFaultError, PlotError
+from edgekit.errors import DataError, DeviceFaultError, PlotError, TransportError
+from edgekit.history import find_run
 from edgekit.report import print_report
 from edgekit.report.units import number
 from edgekit.transport.agent import _say_cooling
@@ -88,7 +91,7 @@ def test_what_was_measured_is_shown_where_no_page_can_be_written(
 
     monkeypatch.setenv("EDGEKIT_RUNS_DIR", "/proc/no-run-is-kept-here")
     monkeypatch.setattr("edgekit.report.html.write_html", refuse)
-    monkeypatch.setattr(session, "run_session", lambda *_arguments, **_settings: bench_report())
+    monkeypatch.setattr(session, "measure_parts", lambda *_arguments, **_settings: iter([bench_report()]))
     done = CliRunner().invoke(command, [str(model), "--html", str(tmp_path / "report.html"), *flags])
     assert isinstance(done.exception, PlotError)
     if flags:
@@ -208,3 +211,35 @@ def test_waiting_for_a_cool_device_is_said_every_half_a_minute(caplog: pytest.Lo
         "garage: waiting until it is cool: cpu-thermal-0 at 61.5 C, 45.0 C asked for; 0 s of at most 900",
         "garage: waiting until it is cool: cpu-thermal-0 at 61.5 C, 45.0 C asked for; 30 s of at most 900",
     ]
+
+
+def test_what_was_measured_before_a_part_fails_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("EDGEKIT_RUNS_DIR", str(tmp_path))
+
+    def parts() -> Iterator[BenchmarkReport]:
+        yield bench_report()
+        raise TransportError("garage: the connection was lost.", hint="Look at it.")
+
+    with pytest.raises(TransportError):
+        _last(parts(), "a note")
+    run = find_run("latest")
+    assert run.note == "a note"
+    assert run.bench is not None
+    assert not run.bench.valid
+    assert run.bench.findings[0].name == "incomplete"
+    assert "garage: the connection was lost." in run.bench.findings[0].message
+    assert f"edgekit runs show {run.id}" in capsys.readouterr().err
+
+
+def test_nothing_is_kept_where_nothing_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEKIT_RUNS_DIR", str(tmp_path))
+
+    def parts(reports: list[BenchmarkReport]) -> Iterator[BenchmarkReport]:
+        yield from reports
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        _last(parts([]), None)
+    assert not list(tmp_path.iterdir())

@@ -197,6 +197,15 @@ def test_runs_that_mean_nothing() -> None:
         gate(bench_report(), bench_report(0.0))
 
 
+def test_equal_bytes_in_turns_fail_no_job() -> None:
+    """Whatever is found between them, on a loaded machine, is what the machine makes up."""
+    report = comparison_report()
+    twins = tuple(msgspec.structs.replace(model, model_sha256="7" * 64) for model in report.models)
+    found = gate_comparisons([msgspec.structs.replace(report, models=twins)], max_regression=0.03)
+    assert found.same_file
+    require_no_regression(found)
+
+
 def test_measured_in_turns() -> None:
     found = gate_comparisons([comparison_report()], max_regression=0.03)
     assert (found.baseline, found.num_threads) == ("old", (1,))
@@ -207,10 +216,8 @@ def test_measured_in_turns() -> None:
     with pytest.raises(InconclusiveError) as error:
         require_no_regression(gate_comparisons([comparison_report()], max_regression=0.05))
     assert "--max-secs 60" in error.value.hint, "they took turns already, and --processes counts for nothing in it"
-    noisy, known = (
-        FindingEntry(name=name, severity=severity, message="Said.", fix="Do.")
-        for name, severity in (("delegates-differ", "warning"), ("frequency-unknown", "info"))
-    )
+    noisy = FindingEntry(name="delegates-differ", severity="warning", message="Said.", fix="Do.")
+    known = FindingEntry(name="frequency-unknown", severity="info", message="Said.", fix="Do.")
     (said,) = gate_comparisons([comparison_report(findings=(noisy, known))] * 2, max_regression=0.07).findings
     assert (said.name, said.message) == ("delegates-differ", "In turns with the baseline: Said.")
     with pytest.raises(MeasurementInvalidError):

@@ -20,6 +20,7 @@ from edgekit.bench.report import BenchmarkReport
 from edgekit.errors import RunError
 from edgekit.history import DamagedRun, RunRecord, find, find_baseline, find_run, keep, list_runs, read_run, store
 from edgekit.history.record import TICK, make_record
+from tests.reports import full_report
 from tests.unit.document_values import values
 from tests.unit.kept_runs import INVALID, bench_report, comparison_report
 from tools.write_schema import schema
@@ -233,6 +234,24 @@ def test_a_damaged_file_is_one_sentence_and_hides_no_other(name: str, tmp_path: 
     assert kept.id == good
     assert find_run("latest", folder=tmp_path).id == good
     assert message in refused(record().id, tmp_path)[0]
+
+
+def test_parts_that_do_not_fit_each_other_are_one_sentence(tmp_path: Path) -> None:
+    whole = full_report()
+    lasting = whole.recordings["sustained"]
+    cut = msgspec.structs.replace(lasting, schedule=())
+    comparison = msgspec.structs.replace(comparison_report(), comparisons=())
+    broken: dict[str, BenchmarkReport | ComparisonReport] = {
+        "2 models and 0 comparisons": comparison,
+        "no results": msgspec.structs.replace(whole, results=()),
+        "segments that are not in its schedule": msgspec.structs.replace(whole, recordings={"sustained": cut}),
+    }
+    for why, report in broken.items():
+        path = tmp_path / "run.json"
+        path.write_bytes(msgspec.json.encode(record(report)))
+        with pytest.raises(RunError) as error:
+            read_run(path)
+        assert error.value.message == f"{path} is no run of edgekit: it has {why}."
 
 
 @given(st.binary(max_size=200))
