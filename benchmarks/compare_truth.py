@@ -21,8 +21,8 @@ from typing import Any
 
 from benchmarks.harness import ROOT, Row, finish, model, parser, say
 from benchmarks.layers_model import equal_layers
-from edgekit.bench.compare import MAX_SECS, compare
 from edgekit.bench.statistics import median
+from edgekit.bench.versus.compare import MAX_SECS, compare
 from edgekit.device import Device, DeviceTable
 from edgekit.transport import Connection, connect
 

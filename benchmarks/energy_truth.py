@@ -17,8 +17,8 @@ import numpy as np
 from benchmarks.harness import Row, finish, parser, say
 from benchmarks.simulated_device import Run, SimulatedDevice, simulate
 from benchmarks.simulated_gauge import SimulatedGauge
-from edgekit.bench.battery import BATTERY_PROCESSES, battery_schedule, summarize_battery
-from edgekit.bench.energy import ENERGY_PROCESSES, energy_schedule, summarize_energy
+from edgekit.bench.power.battery import BATTERY_PROCESSES, battery_schedule, summarize_battery
+from edgekit.bench.power.energy import ENERGY_PROCESSES, energy_schedule, summarize_energy
 from edgekit.bench.statistics import median
 
 SHARE = 0.95

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness import Row, finish, parser, say
-from edgekit.bench.effect import estimate_effect
 from edgekit.bench.statistics import interval, median, ratio
+from edgekit.bench.versus.effect import estimate_effect
 from edgekit.metrics import metric_of
 from edgekit.metrics.intervals import LEVEL, bootstrap, paired_interval
 from edgekit.metrics.protocol import Statistic

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 from benchmarks.harness import Row, finish, parser, say
-from edgekit.bench.plateau import LEVEL, cut, find_plateau, measure_levels, ratio_interval
+from edgekit.bench.heat.plateau import LEVEL, cut, find_plateau, measure_levels, ratio_interval
 
 STRETCH = 5
 MINUTE = 60

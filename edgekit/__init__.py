@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from edgekit.audit import audit as audit_model
     from edgekit.bench import BenchmarkReport, BenchOptions
     from edgekit.bench import bench as benchmark
-    from edgekit.bench.compare import compare as compare_models
-    from edgekit.bench.comparison import ComparisonReport
     from edgekit.bench.session import Parts as BenchParts
     from edgekit.bench.session import run_session as benchmark_parts
+    from edgekit.bench.versus.compare import compare as compare_models
+    from edgekit.bench.versus.comparison import ComparisonReport
     from edgekit.build import build as build_artifact
     from edgekit.deploy import Deployment
     from edgekit.deploy import deploy as deploy_artifact
@@ -40,7 +40,7 @@ _NAMES = {
     "BenchmarkReport": "bench.BenchmarkReport",
     "BuildOptions": "plan.BuildOptions",
     "BuildPlan": "plan.BuildPlan",
-    "ComparisonReport": "bench.comparison.ComparisonReport",
+    "ComparisonReport": "bench.versus.comparison.ComparisonReport",
     "Deployment": "deploy.Deployment",
     "Device": "device.Device",
     "EdgekitError": "errors.EdgekitError",
@@ -50,7 +50,7 @@ _NAMES = {
     "benchmark": "bench.bench",
     "benchmark_parts": "bench.session.run_session",
     "build_artifact": "build.build",
-    "compare_models": "bench.compare.compare",
+    "compare_models": "bench.versus.compare.compare",
     "connect": "transport.connect",
     "deploy_artifact": "deploy.deploy",
     "evaluate_models": "evaluate.evaluate",

@@ -10,17 +10,17 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from edgekit.bench.battery import BatteryReport
-from edgekit.bench.comparison import ComparedModel, Comparison, ComparisonReport, judge
-from edgekit.bench.energy import EnergyReport
+from edgekit.bench.heat.sustained import SustainedReport, summarize_sustained
 from edgekit.bench.latency import Latency, summarize_processes
 from edgekit.bench.plan import BenchOptions
+from edgekit.bench.power.battery import BatteryReport
+from edgekit.bench.power.energy import EnergyReport
 from edgekit.bench.recording import Channel, Gauge, Recording, Segment, Stretch, Trace, Window
 from edgekit.bench.report import BenchmarkReport
 from edgekit.bench.samples import FirmwareThrottle, MachineFacts, MachineState, Measurement, Policy, collect
 from edgekit.bench.stages import Stage, StagesReport
-from edgekit.bench.sustained import SustainedReport, summarize_sustained
 from edgekit.bench.throughput import Throughput, ThroughputReport
+from edgekit.bench.versus.comparison import ComparedModel, Comparison, ComparisonReport, judge
 from edgekit.entries import FindingEntry
 
 RECORDED = Path(__file__).parent / "unit" / "data" / "agent_bench.jsonl"

@@ -2,7 +2,7 @@
 
 A sensor is a module of ``sensors/`` with ``find(root="/") -> Found``: the gauges that are there, and those that cannot
 be read. A gauge is read again and again while a model runs; what its values mean is decided on the host
-(edgekit/bench/energy.py). Sources, units and traps of each: docs/sensors.md.
+(edgekit/bench/power/energy.py). Sources, units and traps of each: docs/sensors.md.
 """
 
 from importlib import import_module

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Literal
 
+from edgekit.bench.heat.throttling import explain, find_causes
 from edgekit.bench.samples import MachineFacts, MachineState, Measurement, Policy, ProcessSamples
 from edgekit.bench.statistics import median
-from edgekit.bench.throttling import explain, find_causes
 from edgekit.entries import FindingEntry
 
 Severity = Literal["info", "warning", "error"]

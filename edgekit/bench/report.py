@@ -5,15 +5,15 @@ from typing import Literal
 
 import msgspec
 
-from edgekit.bench.battery import BatteryReport
-from edgekit.bench.energy import EnergyReport
 from edgekit.bench.findings import find
+from edgekit.bench.heat.sustained import SustainedReport
 from edgekit.bench.latency import Result, group_processes, summarize_processes
 from edgekit.bench.plan import BenchOptions, Configuration
+from edgekit.bench.power.battery import BatteryReport
+from edgekit.bench.power.energy import EnergyReport
 from edgekit.bench.recording import Recording
 from edgekit.bench.samples import MachineFacts, MachineState, Measurement, RuntimeFacts
 from edgekit.bench.stages import StagesReport
-from edgekit.bench.sustained import SustainedReport
 from edgekit.bench.throughput import ThroughputReport
 from edgekit.documents import Document
 from edgekit.entries import FindingEntry, Sha256

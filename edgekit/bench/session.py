@@ -8,17 +8,17 @@ from typing import Any
 from msgspec.structs import replace
 
 from edgekit.artifact import Artifact
-from edgekit.bench.battery import BATTERY_SECS, IDLE_SHARE, summarize_battery
-from edgekit.bench.choice import choose_battery, choose_gauge
-from edgekit.bench.energy import ENERGY_PROCESSES, ENERGY_SECS, energy_schedule, summarize_energy
-from edgekit.bench.external import Meter, record_beside
+from edgekit.bench.heat.sustained import summarize_sustained
 from edgekit.bench.plan import BenchOptions, Configuration, Subject, configurations, read_subject
+from edgekit.bench.power.battery import BATTERY_SECS, IDLE_SHARE, summarize_battery
+from edgekit.bench.power.choice import choose_battery, choose_gauge
+from edgekit.bench.power.energy import ENERGY_PROCESSES, ENERGY_SECS, energy_schedule, summarize_energy
+from edgekit.bench.power.external import Meter, record_beside
 from edgekit.bench.record import OnSecond, record
 from edgekit.bench.recording import Recording, Segment, gauge_notes
 from edgekit.bench.report import BenchmarkReport
 from edgekit.bench.run import bench
 from edgekit.bench.stages import measure_stages, read_way
-from edgekit.bench.sustained import summarize_sustained
 from edgekit.bench.throughput import ThroughputReport, measure_throughput, tune_threads
 from edgekit.entries import FindingEntry
 from edgekit.progress import Progress, silent

@@ -20,8 +20,8 @@ from edgekit.cli.options import bar_progress, common, emit, option, output, prin
 if TYPE_CHECKING:
     from edgekit.artifact import Artifact
     from edgekit.bench import BenchmarkReport, BenchOptions
-    from edgekit.bench.comparison import ComparisonReport
-    from edgekit.bench.gate import GateReport
+    from edgekit.bench.versus.comparison import ComparisonReport
+    from edgekit.bench.versus.gate import GateReport
     from edgekit.device import Device
     from edgekit.history import RunRecord
     from edgekit.progress import Progress
@@ -68,8 +68,8 @@ def command(
     run is kept in .edgekit/runs (`edgekit runs`).
     """
     from edgekit.bench import BenchOptions, require_valid
-    from edgekit.bench.gate import require_no_regression
     from edgekit.bench.session import measure_parts
+    from edgekit.bench.versus.gate import require_no_regression
     from edgekit.cli.deploy import BUILD, find_artifact
     from edgekit.history import find_baseline, keep
     from edgekit.meters import open_meter
@@ -140,8 +140,8 @@ def _check_reference(
     reference: "RunRecord | Path | None", subject: "Artifact | Path", options: "BenchOptions", device: "Device"
 ) -> None:
     """Raise before minutes of measuring, where the baseline cannot be held against what will be measured."""
-    from edgekit.bench.gate import check_asked
     from edgekit.bench.plan import configurations, read_subject
+    from edgekit.bench.versus.gate import check_asked
 
     if isinstance(reference, Path):
         read_subject(reference)
@@ -161,7 +161,7 @@ def _in_turns(
     """A baseline that is a model, measured now in turns with the candidate: once for each number of threads."""
     from msgspec.structs import replace
 
-    from edgekit.bench.compare import compare
+    from edgekit.bench.versus.compare import compare
 
     if not isinstance(reference, Path):
         return []
@@ -184,7 +184,7 @@ def _gate(
     turns: "list[ComparisonReport]",
     max_regression: float,
 ) -> "GateReport":
-    from edgekit.bench.gate import gate_comparisons, gate_run
+    from edgekit.bench.versus.gate import gate_comparisons, gate_run
 
     if isinstance(reference, Path) or reference.bench is None:  # find_baseline takes no run of another kind
         return gate_comparisons(turns, max_regression=max_regression)
@@ -192,7 +192,7 @@ def _gate(
 
 
 def _say(gate: "GateReport") -> None:
-    from edgekit.bench.gate import describe
+    from edgekit.bench.versus.gate import describe
     from edgekit.report.plain import plain
 
     print_findings(gate.findings)

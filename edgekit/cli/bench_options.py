@@ -12,14 +12,14 @@ from edgekit.cli.options import F, option
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from edgekit.bench.comparison import ComparisonReport
     from edgekit.bench.report import BenchmarkReport
     from edgekit.bench.session import Parts
+    from edgekit.bench.versus.comparison import ComparisonReport
     from edgekit.history import Kept
 
 SECONDS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 MIN_SUSTAINED_S = 30.0
-"""``edgekit.bench.sustained.MIN_SECS``."""
+"""``edgekit.bench.heat.sustained.MIN_SECS``."""
 PER_SECOND = {"s": 1.0, "min": 60.0, "h": 3600.0}
 
 
@@ -77,7 +77,7 @@ def parse_rate(_context: click.Context, _parameter: click.Parameter, value: str 
 
 def parse_regression(_context: click.Context, _parameter: click.Parameter, value: str) -> float:
     """``3%`` as 0.03."""
-    from edgekit.bench.gate import parse_max_regression
+    from edgekit.bench.versus.gate import parse_max_regression
     from edgekit.errors import EdgekitError
 
     try:

@@ -9,7 +9,7 @@ from edgekit.cli.bench_options import parse_mask, parse_regression, say_where, w
 from edgekit.cli.options import common, emit, option, output, print_findings, progress
 
 if TYPE_CHECKING:
-    from edgekit.bench.comparison import ComparisonReport
+    from edgekit.bench.versus.comparison import ComparisonReport
 
 MAX_MARGIN = 0.5
 
@@ -22,7 +22,7 @@ def _margin(context: click.Context, parameter: click.Parameter, value: str) -> f
 
 
 def _several(_context: click.Context, _parameter: click.Parameter, value: tuple[Path, ...]) -> tuple[Path, ...]:
-    from edgekit.bench.compare import MAX_MODELS, MIN_MODELS
+    from edgekit.bench.versus.compare import MAX_MODELS, MIN_MODELS
 
     if not MIN_MODELS <= len(value) <= MAX_MODELS:
         count = "is 1" if len(value) == 1 else f"are {len(value)}"
@@ -90,7 +90,7 @@ def command(
     processes every time. Exit code 7: undecided; the last line says how many more rounds would probably decide.
     """
     from edgekit.bench import BenchOptions
-    from edgekit.bench.comparison import require_decided, require_valid
+    from edgekit.bench.versus.comparison import require_decided, require_valid
     from edgekit.history import keep
     from edgekit.report import comparison_document, print_comparison
     from edgekit.report.html import check_html
@@ -114,7 +114,7 @@ def command(
 
 
 def _compare(models: tuple[Path, ...], device: str, options: Any, **settings: float) -> "ComparisonReport":
-    from edgekit.bench.compare import compare
+    from edgekit.bench.versus.compare import compare
     from edgekit.transport import connect, find_device
 
     with connect(find_device(device)) as connection, progress() as bar:

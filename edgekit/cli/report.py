@@ -10,8 +10,8 @@ from edgekit.cli.options import common, emit, option, output, print_findings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from edgekit.bench.comparison import ComparisonReport
     from edgekit.bench.report import BenchmarkReport
+    from edgekit.bench.versus.comparison import ComparisonReport
 
 
 @click.command(name="report")

@@ -13,8 +13,8 @@ from edgekit.cli.options import common, console, emit, output, print_findings
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from edgekit.bench.comparison import ComparisonReport
     from edgekit.bench.report import BenchmarkReport
+    from edgekit.bench.versus.comparison import ComparisonReport
     from edgekit.history import RunRecord
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
-from edgekit.bench.comparison import Comparison, ComparisonReport
-from edgekit.bench.gate import decide, describe, gate_run
 from edgekit.bench.latency import Result
 from edgekit.bench.report import BenchmarkReport
+from edgekit.bench.versus.comparison import Comparison, ComparisonReport
+from edgekit.bench.versus.gate import decide, describe, gate_run
 from edgekit.errors import EdgekitError
 from edgekit.history.record import RunRecord
 from edgekit.report.plain import plain

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from edgekit.bench.gate import check_baseline
+from edgekit.bench.versus.gate import check_baseline
 from edgekit.documents import Document, read_bounded
 from edgekit.errors import RunError
 from edgekit.history.record import ID, Kind, RunRecord, age

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from edgekit.bench.comparison import ComparisonReport
 from edgekit.bench.report import BenchmarkReport
+from edgekit.bench.versus.comparison import ComparisonReport
 from edgekit.documents import Document
 
 ID = re.compile(r"(?P<stamp>\d{8}T\d{6})-[a-z0-9-]+-(?P<fraction>[0-9a-f]{4})")

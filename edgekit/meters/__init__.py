@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Protocol, cast
 
-from edgekit.bench.external import Meter
+from edgekit.bench.power.external import Meter
 from edgekit.errors import MeterError
 
 METERS = {"ppk2": "edgekit.meters.ppk2", "joulescope": "edgekit.meters.joulescope"}

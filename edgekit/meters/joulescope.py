@@ -15,7 +15,7 @@ from edgekit.bench.recording import Channel, ChannelName, Gauge, Trace
 from edgekit.errors import MeterError
 
 if TYPE_CHECKING:
-    from edgekit.bench.external import Meter
+    from edgekit.bench.power.external import Meter
 
 OPTIONS: Mapping[str, str] = {}
 RATE_HZ = 20

@@ -29,7 +29,7 @@ from edgekit.errors import MeterError
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from edgekit.bench.external import Meter
+    from edgekit.bench.power.external import Meter
 
 OPTIONS = {
     "source": "volts that the PPK2 feeds the device with, 0.8 to 5",

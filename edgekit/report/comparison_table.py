@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from edgekit.bench.comparison import Comparison, ComparisonReport
+from edgekit.bench.versus.comparison import Comparison, ComparisonReport
 from edgekit.report.units import milliseconds
 
 if TYPE_CHECKING:

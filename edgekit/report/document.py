@@ -4,8 +4,8 @@ from typing import Any
 
 import msgspec
 
-from edgekit.bench.comparison import ComparisonReport
 from edgekit.bench.report import BenchmarkReport
+from edgekit.bench.versus.comparison import ComparisonReport
 
 FIRST = ("latency_ms", "peak_rss_bytes", "num_runs", "throughput_per_s")
 """Copied from the first of ``results`` to the top level, for whoever measures one thread count."""

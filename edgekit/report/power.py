@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from edgekit.bench.battery import BatteryReport
-from edgekit.bench.energy import EnergyReport
+from edgekit.bench.power.battery import BatteryReport
+from edgekit.bench.power.energy import EnergyReport
 from edgekit.report.units import number
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from edgekit.bench.sustained import MINUTE_S, Phase, SustainedReport
+from edgekit.bench.heat.sustained import MINUTE_S, Phase, SustainedReport
 from edgekit.report.units import milliseconds
 
 if TYPE_CHECKING:

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from edgekit.agent.sensors.thermal import find_hottest
+from edgekit.bench.heat.throttling import explain
 from edgekit.bench.latency import Result
 from edgekit.bench.report import BenchmarkReport
 from edgekit.bench.samples import MachineState
-from edgekit.bench.throttling import explain
 from edgekit.report.power import battery_table, energy_table
 from edgekit.report.stages import stages_table
 from edgekit.report.sustained import sustained_table

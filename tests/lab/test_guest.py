@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from edgekit.bench import BenchOptions
-from edgekit.bench.battery import summarize_battery
-from edgekit.bench.energy import summarize_energy
+from edgekit.bench.heat.sustained import summarize_sustained
 from edgekit.bench.plan import configurations, read_subject
+from edgekit.bench.power.battery import summarize_battery
+from edgekit.bench.power.energy import summarize_energy
 from edgekit.bench.record import record
 from edgekit.bench.recording import Recording, Segment
-from edgekit.bench.sustained import summarize_sustained
 from edgekit.cli import cli
 from edgekit.cli.failures import guarded
 from edgekit.entries import FindingEntry

@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
-from edgekit.bench.comparison import ComparedModel, Comparison, ComparisonReport
 from edgekit.bench.plan import BenchOptions, Configuration, Subject
 from edgekit.bench.report import BenchmarkReport, summarize
 from edgekit.bench.samples import Measurement, ProcessSamples, collect
+from edgekit.bench.versus.comparison import ComparedModel, Comparison, ComparisonReport
 from edgekit.entries import FileEntry, FindingEntry
 
 RECORDED = Path(__file__).parent / "data" / "agent_bench.jsonl"

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from benchmarks.simulated_device import Run, SimulatedDevice, simulate
 from benchmarks.simulated_gauge import SimulatedGauge
-from edgekit.bench.battery import BATTERY_PROCESSES, BatteryReport, battery_schedule, summarize_battery
+from edgekit.bench.power.battery import BATTERY_PROCESSES, BatteryReport, battery_schedule, summarize_battery
 from edgekit.bench.recording import Recording
 from edgekit.bench.samples import FirmwareThrottle
 from edgekit.entries import FindingEntry

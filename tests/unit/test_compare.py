@@ -18,13 +18,13 @@ from edgekit.agent import child
 from edgekit.agent.blocks import run_block
 from edgekit.agent.compare import cpu_groups
 from edgekit.agent.events import AgentError
-from edgekit.bench import compare as comparing
-from edgekit.bench.compare import compare, summarize_rounds, unique_names
-from edgekit.bench.comparison import ComparisonReport, compare_runs, require_decided, require_valid
 from edgekit.bench.latency import Result
 from edgekit.bench.plan import BenchOptions, Configuration, Subject
-from edgekit.bench.rounds import Round, RoundProcess, Rounds, collect_rounds
 from edgekit.bench.samples import MachineState, Policy
+from edgekit.bench.versus import compare as comparing
+from edgekit.bench.versus.compare import compare, summarize_rounds, unique_names
+from edgekit.bench.versus.comparison import ComparisonReport, compare_runs, require_decided, require_valid
+from edgekit.bench.versus.rounds import Round, RoundProcess, Rounds, collect_rounds
 from edgekit.cli import cli
 from edgekit.cli.failures import guarded
 from edgekit.entries import FileEntry

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgekit.bench.comparison import judge
-from edgekit.bench.effect import (
+from edgekit.bench.versus.comparison import judge
+from edgekit.bench.versus.effect import (
     EXACT_ROUNDS,
     LEVEL,
     Effect,

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from benchmarks.energy_truth import KINDS, energy_outcome
 from benchmarks.simulated_device import Run, SimulatedDevice, simulate
 from benchmarks.simulated_gauge import SimulatedGauge
-from edgekit.bench.energy import (
+from edgekit.bench.power.energy import (
     ENERGY_PROCESSES,
     EnergyReport,
     energy_schedule,

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from edgekit.agent.clock import clock
-from edgekit.bench import external
-from edgekit.bench.external import ClockOffset, clock_findings, measure_offset, merge, midway, record_beside
+from edgekit.bench.power import external
+from edgekit.bench.power.external import ClockOffset, clock_findings, measure_offset, merge, midway, record_beside
 from edgekit.bench.recording import (
     Channel,
     Gauge,

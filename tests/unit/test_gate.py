@@ -10,8 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgekit.bench.comparison import Comparison, compare_runs
-from edgekit.bench.gate import (
+from edgekit.bench.latency import Result, summarize_processes
+from edgekit.bench.plan import BenchOptions, Subject, configurations
+from edgekit.bench.report import BenchmarkReport
+from edgekit.bench.versus.comparison import Comparison, compare_runs
+from edgekit.bench.versus.gate import (
     GateReport,
     check_asked,
     check_baseline,
@@ -22,9 +25,6 @@ from edgekit.bench.gate import (
     parse_max_regression,
     require_no_regression,
 )
-from edgekit.bench.latency import Result, summarize_processes
-from edgekit.bench.plan import BenchOptions, Subject, configurations
-from edgekit.bench.report import BenchmarkReport
 from edgekit.device import Device
 from edgekit.entries import FileEntry, FindingEntry
 from edgekit.errors import InconclusiveError, MeasurementInvalidError, ProjectError, RegressionError, RunError

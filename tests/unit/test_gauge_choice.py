@@ -2,7 +2,7 @@
 
 import pytest
 
-from edgekit.bench.choice import choose_battery, choose_gauge, methods
+from edgekit.bench.power.choice import choose_battery, choose_gauge, methods
 from edgekit.bench.recording import Channel, ChannelName, Gauge, GaugeNote, Trace
 from edgekit.errors import DeviceFaultError
 

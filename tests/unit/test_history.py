@@ -15,8 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edgekit.bench.comparison import ComparisonReport
 from edgekit.bench.report import BenchmarkReport
+from edgekit.bench.versus.comparison import ComparisonReport
 from edgekit.errors import RunError
 from edgekit.history import DamagedRun, RunRecord, find, find_baseline, find_run, keep, list_runs, read_run, store
 from edgekit.history.record import TICK, make_record

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgekit.bench import student
-from edgekit.bench.blocks import Block
-from edgekit.bench.integrate import (
+from edgekit.bench.power import student
+from edgekit.bench.power.blocks import Block
+from edgekit.bench.power.integrate import (
     counted_power,
     estimate_lag,
     mean_power,
@@ -18,7 +18,7 @@ from edgekit.bench.integrate import (
     settle_time,
     unsettled_share,
 )
-from edgekit.bench.series import Counter, Power
+from edgekit.bench.power.series import Counter, Power
 
 pytestmark = pytest.mark.unit
 

@@ -20,9 +20,9 @@ import pytest
 from edgekit.agent import child, gauges, machine, schedule
 from edgekit.agent import record as agent_record
 from edgekit.bench import recording as recordings
+from edgekit.bench.heat.sustained import summarize_sustained
 from edgekit.bench.record import _counted
 from edgekit.bench.recording import Recording, Segment, collect_recording, gauge_notes
-from edgekit.bench.sustained import summarize_sustained
 from edgekit.errors import DeviceFaultError
 from tests.unit.recordings import BOOT, FACTS, SECOND, state, window
 

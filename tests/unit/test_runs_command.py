@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from edgekit.bench.energy import EnergyReport
+from edgekit.bench.power.energy import EnergyReport
 from edgekit.bench.recording import Channel, Gauge
 from edgekit.cli import cli
 from edgekit.cli.failures import guarded

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from edgekit.bench.plateau import LEVEL, cut, find_plateau, interval, measure_levels, ratio_interval
+from edgekit.bench.heat.plateau import LEVEL, cut, find_plateau, interval, measure_levels, ratio_interval
+from edgekit.bench.heat.sustained import SustainedReport, pooled_quantile, summarize_sustained, sustained_schedule
+from edgekit.bench.heat.throttling import measure_throttled
 from edgekit.bench.recording import Recording
 from edgekit.bench.samples import CpuTime, MachineState, Policy
-from edgekit.bench.sustained import SustainedReport, pooled_quantile, summarize_sustained, sustained_schedule
-from edgekit.bench.throttling import measure_throttled
 from edgekit.entries import FindingEntry
 from edgekit.errors import MeasurementInvalidError
 from edgekit.report.sustained import sustained_table

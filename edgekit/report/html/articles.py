@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from edgekit.bench.comparison import ComparisonReport
 from edgekit.bench.report import BenchmarkReport
+from edgekit.bench.versus.comparison import ComparisonReport
 from edgekit.entries import FindingEntry
 from edgekit.report.html import effects, latency, machine, power, timeline, whole_way
 from edgekit.report.html.view import Article, KeyFigure, Section, Verdict

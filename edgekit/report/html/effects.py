@@ -1,6 +1,6 @@
 """A comparison: the change of each candidate with its interval, against the margin."""
 
-from edgekit.bench.comparison import Comparison, ComparisonReport
+from edgekit.bench.versus.comparison import Comparison, ComparisonReport
 from edgekit.report.html.reduce import significant
 from edgekit.report.html.view import Figure, KeyFigure, Panel, Section, Series, Span, Table
 from edgekit.report.html.words import level, number, percent, plural

@@ -1,9 +1,9 @@
 """What the device was, and how it was measured."""
 
-from edgekit.bench.comparison import ComparisonReport
 from edgekit.bench.plan import BenchOptions
 from edgekit.bench.report import BenchmarkReport
 from edgekit.bench.samples import MachineFacts, MachineState
+from edgekit.bench.versus.comparison import ComparisonReport
 from edgekit.report.html.timeline import fastest_mhz, hottest
 from edgekit.report.html.view import Section, Table
 from edgekit.report.html.words import UNKNOWN, number, when

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from edgekit.bench.comparison import compare_runs
 from edgekit.bench.latency import Result
 from edgekit.bench.report import BenchmarkReport
+from edgekit.bench.versus.comparison import compare_runs
 from edgekit.report.html.latency import histogram
 from edgekit.report.html.timeline import latency_panel
 from edgekit.report.html.view import Figure, Section, Table

@@ -11,8 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgekit.bench.comparison import ComparisonReport
 from edgekit.bench.report import BenchmarkReport
+from edgekit.bench.versus.comparison import ComparisonReport
 from edgekit.errors import PlotError
 from edgekit.report.html.articles import write_article
 from edgekit.report.html.overview import write_overview

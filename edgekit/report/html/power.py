@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from itertools import pairwise
 
-from edgekit.bench.battery import BatteryReport
-from edgekit.bench.blocks import blocks, origin_ns
-from edgekit.bench.energy import EnergyReport
+from edgekit.bench.power.battery import BatteryReport
+from edgekit.bench.power.blocks import blocks, origin_ns
+from edgekit.bench.power.energy import EnergyReport
 from edgekit.bench.recording import Gauge, Recording, Trace
 from edgekit.bench.report import BenchmarkReport
 from edgekit.report.html.reduce import MAX_ROWS, buckets, choose_points, significant

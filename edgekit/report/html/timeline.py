@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from edgekit.agent.sensors.thermal import find_hottest
+from edgekit.bench.heat.sustained import Phase, SustainedReport
+from edgekit.bench.heat.throttling import is_held
 from edgekit.bench.latency import NS_PER_MS
 from edgekit.bench.recording import Recording, Window
 from edgekit.bench.report import BenchmarkReport
 from edgekit.bench.samples import MachineState
-from edgekit.bench.sustained import Phase, SustainedReport
-from edgekit.bench.throttling import is_held
 from edgekit.report.html.reduce import MAX_ROWS, buckets, choose_points, significant
 from edgekit.report.html.view import Figure, KeyFigure, Panel, Section, Series, Span, Table, Zoom
 from edgekit.report.html.words import UNKNOWN, clock, duration, level, ms, number, percent, span

@@ -7,16 +7,16 @@ from collections.abc import Iterator, Sequence
 from statistics import mean
 from typing import TYPE_CHECKING
 
-from edgekit.bench import student
-from edgekit.bench.choice import choose_battery
+from edgekit.bench.power import student
+from edgekit.bench.power.choice import choose_battery
 from edgekit.bench.recording import Gauge, Recording, Segment, Trace
 from edgekit.documents import Document
 from edgekit.entries import FindingEntry
 from edgekit.errors import DeviceFaultError
 
 if TYPE_CHECKING:
-    from edgekit.bench.blocks import Block
-    from edgekit.bench.drain import Drain, Drains
+    from edgekit.bench.power.blocks import Block
+    from edgekit.bench.power.drain import Drain, Drains
 
 BATTERY_PROCESSES = 1
 """One load without a break: a battery that tells whole per cents moves only every few minutes."""
@@ -75,9 +75,9 @@ def summarize_battery(
     Raises:
         DeviceFaultError: no battery tells its state, or none has this name; the schedule has no load.
     """
-    from edgekit.bench.blocks import blocks
-    from edgekit.bench.drain import measure_drains
-    from edgekit.bench.gauge_findings import check_recording, check_trace
+    from edgekit.bench.power.blocks import blocks
+    from edgekit.bench.power.drain import measure_drains
+    from edgekit.bench.power.findings import check_recording, check_trace
 
     trace = choose_battery(recording.traces, gauge)
     found = blocks(recording)
@@ -99,7 +99,7 @@ def summarize_battery(
 def _report(
     recording: Recording, trace: Trace, found: Sequence["Block"], drains: "Drains", rate_per_s: float | None
 ) -> BatteryReport:
-    from edgekit.bench.blocks import origin_ns, rate
+    from edgekit.bench.power.blocks import origin_ns, rate
 
     zero = origin_ns(recording)
     measured = mean([rate(block, recording.windows, zero, block.start_s) for block in found if block.kind == "load"])
@@ -140,7 +140,7 @@ def _reached(recording: Recording, rate_per_s: float, measured: float) -> bool:
 
 def _at_rate(drains: "Drains", share: float) -> "Drain | None":
     """Drain with so many times the inferences of the load: idle, and their share of what is above it."""
-    from edgekit.bench.drain import Drain
+    from edgekit.bench.power.drain import Drain
 
     idle, load = drains.idle_percent, drains.load_percent
     if load is None or (share != 1 and idle is None):
@@ -159,14 +159,14 @@ def _hours(percent_per_s: float) -> float:
 
 
 def _power_findings(trace: Trace, drains: "Drains") -> Iterator[FindingEntry]:
-    from edgekit.bench.gauge_findings import check_power
+    from edgekit.bench.power.findings import check_power
 
     watts = [drain.high for drain in (drains.idle_w, drains.load_w) if drain is not None]
     yield from check_power(trace, "power", watts, 0.0)
 
 
 def _judge(recording: Recording, report: BatteryReport) -> Iterator[FindingEntry]:
-    from edgekit.bench.gauge_findings import finding
+    from edgekit.bench.power.findings import finding
 
     name, measured = report.gauge.name, report.measured_rate_per_s or 0.0
     if report.drain_percent_per_h is None:

@@ -8,15 +8,15 @@ from math import isfinite
 from statistics import mean
 from typing import TYPE_CHECKING
 
-from edgekit.bench import student
-from edgekit.bench.choice import CHANNELS, Method, choose_gauge, methods
+from edgekit.bench.power import student
+from edgekit.bench.power.choice import CHANNELS, Method, choose_gauge, methods
 from edgekit.bench.recording import Gauge, Recording, Segment, Trace
 from edgekit.documents import Document
 from edgekit.entries import FindingEntry
 from edgekit.errors import DeviceFaultError
 
 if TYPE_CHECKING:
-    from edgekit.bench.levels import Contrast, Levels
+    from edgekit.bench.power.levels import Contrast, Levels
 
 ENERGY_PROCESSES = 6
 """Fresh processes of a run; each is one observation (docs/decisions/0004-interval.md)."""
@@ -94,8 +94,8 @@ def summarize_energy(
     Raises:
         DeviceFaultError: no gauge tells power, or none has this name; the schedule has no load next to idle.
     """
-    from edgekit.bench.blocks import blocks
-    from edgekit.bench.gauge_findings import check_power, check_recording, check_trace, resets
+    from edgekit.bench.power.blocks import blocks
+    from edgekit.bench.power.findings import check_power, check_recording, check_trace, resets
 
     trace = choose_gauge(recording.traces, gauge, blocked=recording.blocked)
     found = blocks(recording)
@@ -118,8 +118,8 @@ def summarize_energy(
 
 def _measure(recording: Recording, trace: Trace) -> tuple["Levels", tuple["Contrast", ...]]:
     """By the first method that is fast enough for these blocks, else by the first."""
-    from edgekit.bench.blocks import blocks
-    from edgekit.bench.levels import contrasts, measure_levels
+    from edgekit.bench.power.blocks import blocks
+    from edgekit.bench.power.levels import contrasts, measure_levels
 
     tried = [measure_levels(recording, trace, method, blocks(recording)) for method in methods(trace)]
     # a block that is left out because the gauge moved too seldom in it is one that drew little: all or none
@@ -193,7 +193,7 @@ def _needed(levels: "Levels", estimate: float, random: float | None, rounding: f
 
 
 def _judge(report: EnergyReport, levels: "Levels", pairs: Sequence["Contrast"]) -> Iterator[FindingEntry]:
-    from edgekit.bench.gauge_findings import finding
+    from edgekit.bench.power.findings import finding
 
     name = report.gauge.name
     longer = f"Use --energy-secs {report.needed_secs:.0f}s." if report.needed_secs else ""

@@ -7,8 +7,8 @@ from math import exp, sqrt
 
 import numpy as np
 
-from edgekit.bench.blocks import Block
-from edgekit.bench.series import Array, Counter, Power
+from edgekit.bench.power.blocks import Block
+from edgekit.bench.power.series import Array, Counter, Power
 
 MIN_JUMPS = 2
 """Changes between idle and load, one up and one down."""

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 from edgekit.agent.sensors.thermal import find_hottest
-from edgekit.bench.heat import find_heat
+from edgekit.bench.heat.findings import find_heat
+from edgekit.bench.heat.plateau import LEVEL, Level, cut, find_plateau, interval, measure_levels, ratio_interval
+from edgekit.bench.heat.throttling import find_causes, measure_throttled
 from edgekit.bench.latency import NS_PER_MS
-from edgekit.bench.plateau import LEVEL, Level, cut, find_plateau, interval, measure_levels, ratio_interval
 from edgekit.bench.recording import Recording, Segment, Window
 from edgekit.bench.samples import MachineState
-from edgekit.bench.throttling import find_causes, measure_throttled
 from edgekit.documents import Document
 from edgekit.entries import FindingEntry
 from edgekit.errors import MeasurementInvalidError

@@ -5,12 +5,12 @@ from typing import Any, Literal
 
 from msgspec.structs import replace
 
-from edgekit.bench import comparison
-from edgekit.bench.comparison import ComparedModel, Comparison, ComparisonReport, compare_runs
 from edgekit.bench.latency import Result
 from edgekit.bench.plan import BenchOptions, Configuration
 from edgekit.bench.report import BenchmarkReport, require_valid
 from edgekit.bench.samples import MachineFacts
+from edgekit.bench.versus import comparison
+from edgekit.bench.versus.comparison import ComparedModel, Comparison, ComparisonReport, compare_runs
 from edgekit.documents import Document
 from edgekit.entries import FindingEntry
 from edgekit.errors import InconclusiveError, MeasurementInvalidError, ProjectError, RegressionError, RunError

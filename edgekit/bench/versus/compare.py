@@ -9,8 +9,6 @@ from typing import Any
 from msgspec.structs import replace
 
 from edgekit.artifact import Artifact
-from edgekit.bench.comparison import MARGIN, ComparedModel, Comparison, ComparisonReport, judge
-from edgekit.bench.effect import LEVEL, estimate_effect, latency, log_ratio, needed_rounds, typical
 from edgekit.bench.findings import (
     FREQUENCY_TOLERANCE,
     clock_findings,
@@ -22,7 +20,9 @@ from edgekit.bench.findings import (
 )
 from edgekit.bench.latency import NS_PER_MS
 from edgekit.bench.plan import BenchOptions, Configuration, Subject, configurations, payload, read_subject, request
-from edgekit.bench.rounds import MAX_ROUNDS, Round, Rounds, collect_rounds
+from edgekit.bench.versus.comparison import MARGIN, ComparedModel, Comparison, ComparisonReport, judge
+from edgekit.bench.versus.effect import LEVEL, estimate_effect, latency, log_ratio, needed_rounds, typical
+from edgekit.bench.versus.rounds import MAX_ROUNDS, Round, Rounds, collect_rounds
 from edgekit.entries import FindingEntry
 from edgekit.errors import ModelError
 from edgekit.transport import Connection

@@ -14,14 +14,14 @@ from edgekit.bench.findings import (
     load_findings,
     machine_findings,
 )
-from edgekit.bench.plateau import TOLERANCE
+from edgekit.bench.heat.plateau import TOLERANCE
+from edgekit.bench.heat.throttling import Cause, find_causes
 from edgekit.bench.recording import Recording
 from edgekit.bench.samples import MachineState
-from edgekit.bench.throttling import Cause, find_causes
 from edgekit.entries import FindingEntry
 
 if TYPE_CHECKING:
-    from edgekit.bench.sustained import SustainedReport
+    from edgekit.bench.heat.sustained import SustainedReport
 
 MISSING = 0.05
 """Share of the looks in which a sensor may give no answer; some are busy now and then (EAGAIN)."""

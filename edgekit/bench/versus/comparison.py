@@ -26,7 +26,7 @@ class ComparedModel(Document, frozen=True, kw_only=True):
     median_ms: float
     """Of the rounds together: Hodges-Lehmann's estimate from the logarithms, as for the effect."""
     rounds_ms: tuple[float, ...]
-    """Latency in the fresh process of each round, see ``edgekit.bench.effect.latency``."""
+    """Latency in the fresh process of each round, see ``edgekit.bench.versus.effect.latency``."""
 
 
 class Comparison(Document, frozen=True, kw_only=True):

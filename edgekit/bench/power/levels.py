@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import inf
 
-from edgekit.bench.blocks import Block, neighbours, origin_ns, rate
-from edgekit.bench.choice import Method
-from edgekit.bench.integrate import (
+from edgekit.bench.power.blocks import Block, neighbours, origin_ns, rate
+from edgekit.bench.power.choice import Method
+from edgekit.bench.power.integrate import (
     MIN_MOVES,
     MOST_SETTLE,
     counted_power,
@@ -18,8 +18,8 @@ from edgekit.bench.integrate import (
     settled_after,
     unsettled_share,
 )
+from edgekit.bench.power.series import read_counter, read_power
 from edgekit.bench.recording import Recording, Trace
-from edgekit.bench.series import read_counter, read_power
 
 SPARE = 1.5
 """A run that is told to be longer is told to be this much longer than it must be at least."""

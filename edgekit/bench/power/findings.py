@@ -9,9 +9,9 @@ from math import isfinite
 
 from msgspec.structs import replace
 
-from edgekit.bench.blocks import NS_PER_S, Block, origin_ns
-from edgekit.bench.choice import CHANNELS, Method
 from edgekit.bench.findings import Severity, clock_findings, throttle_findings
+from edgekit.bench.power.blocks import NS_PER_S, Block, origin_ns
+from edgekit.bench.power.choice import CHANNELS, Method
 from edgekit.bench.recording import ChannelName, Recording, Trace
 from edgekit.entries import FindingEntry
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekit.bench.blocks import NS_PER_S
-from edgekit.bench.choice import CHANNELS, Method
+from edgekit.bench.power.blocks import NS_PER_S
+from edgekit.bench.power.choice import CHANNELS, Method
 from edgekit.bench.recording import ChannelName, Trace
 
 Array = NDArray[np.float64]

@@ -10,10 +10,10 @@ from statistics import mean
 
 import numpy as np
 
-from edgekit.bench import student
-from edgekit.bench.blocks import Block, origin_ns
-from edgekit.bench.choice import CHANNELS, Method, methods
-from edgekit.bench.integrate import (
+from edgekit.bench.power import student
+from edgekit.bench.power.blocks import Block, origin_ns
+from edgekit.bench.power.choice import CHANNELS, Method, methods
+from edgekit.bench.power.integrate import (
     Lag,
     estimate_lag,
     mean_power,
@@ -22,8 +22,8 @@ from edgekit.bench.integrate import (
     settle_time,
     unsettled_share,
 )
+from edgekit.bench.power.series import Counter, Power, read_counter, read_percent, read_power
 from edgekit.bench.recording import ChannelName, Recording, Trace
-from edgekit.bench.series import Counter, Power, read_counter, read_percent, read_power
 
 PARTS = 8
 """Stretches that a block is cut into."""
