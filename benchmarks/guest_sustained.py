@@ -20,7 +20,7 @@ from tests.lab.guest import Curve, guest
 from tests.lab.machine import LabUnavailable
 
 KWS = "tflite_ref/kws_int8.tflite"
-CURVE = Curve(percent=90.0, percent_per_h=40.0, idle_c=42.0, load_c=86.0, heat_s=110.0, throttle_c=80.0)
+CURVE = Curve(percent=90.0, percent_per_h=40.0, idle_c=42.0, load_c=86.0, heat_s=110.0, throttle_c=80.0, sign=-1)
 """Full to empty in two and a half hours; above 80 degrees after 220 s of load."""
 QUICK = ("--num-runs", "20", "--warmup-runs", "2", "--processes", "3")
 
