@@ -6,7 +6,6 @@ Its only network is a port that is forwarded from 127.0.0.1. The CPU is emulated
 import shutil
 import socket
 import subprocess
-import threading
 import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
@@ -165,29 +164,14 @@ class Guest:
                 # it reads nothing, and would not notice; it ended where its driver went away
                 self.root.run(["pkill", "-f", command[1]])
 
-    def is_recording(self) -> bool:
-        """Whether a model runs by a schedule."""
-        return self.root.run(["pgrep", "-f", "[r]ecord-process"]).exit_code == 0
-
     @contextmanager
-    def later(self, act: Callable[[], object], *, when: Callable[[], bool], delay_s: float) -> Iterator[None]:
-        """``act`` is done ``delay_s`` after ``when`` became so, while the block goes on."""
-        ended = threading.Event()
+    def unplugged_later(self, module: str, *, delay_s: float) -> Iterator[None]:
+        """The module is told to go ``delay_s`` after a model began to run by a schedule; ``test_power`` takes 10 s.
 
-        def wait() -> None:
-            while not ended.wait(0.5):
-                if when():
-                    ended.wait(delay_s)
-                    act()
-                    return
-
-        thread = threading.Thread(target=wait)
-        thread.start()
-        try:
+        A program in the guest does it: a command from here takes seconds to start while the guest is busy.
+        """
+        with self._started(["python3", "/lab/unplug.py", module, str(delay_s)]):
             yield
-        finally:
-            ended.set()
-            thread.join()
 
 
 def _parse(log: str) -> Drawn:

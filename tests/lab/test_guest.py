@@ -175,10 +175,9 @@ def test_a_driver_that_goes_in_mid_run_makes_it_invalid(
     guest: Guest, model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """And no latency of an emulated CPU is shown as a device's."""
-    words = ["bench", str(model), "--device", "guest", "--battery", "--battery-secs", "15s", "--rate", "50/s"]
+    words = ["bench", str(model), "--device", "guest", "--battery", "--battery-secs", "25s", "--rate", "50/s"]
     quick = ["--num-runs", "2", "--warmup-runs", "1", "--min-secs", "0", "--processes", "1", "--json"]
-    unplug = guest.later(lambda: guest.unplug("test_power"), when=guest.is_recording, delay_s=9)
-    with guest.battery(Curve()), unplug:
+    with guest.battery(Curve()), guest.unplugged_later("test_power", delay_s=5):
         code = guarded(cli, [*words, *quick])
     error = json.loads(capsys.readouterr().out)["error"]
     assert code == error["exit_code"] == 6, error["message"]
