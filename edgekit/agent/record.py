@@ -8,7 +8,7 @@ from .cache import fetch
 from .child import Child
 from .cooldown import cool_down_as_asked
 from .events import Emit, Request, Result
-from .gauges import Found, Gauge, describe_gauge, find_gauges
+from .gauges import Gauge, describe_gauge, find_gauges
 from .machine import describe, read_state
 
 FLUSH_S = 1.0
@@ -22,7 +22,7 @@ def record(request: Request, stdin: BinaryIO, emit: Emit) -> Result:
 
     request: ``root``; ``files`` (see ``cache.fetch``); ``configuration``: ``model`` (sha256), ``inputs`` (input name ->
     sha256), ``delegate``, ``num_threads``; ``processes``; ``governor`` (or None); ``cooldown`` (see
-    ``cooldown.cool_down_as_asked``); ``gauges`` (whether to read them); ``states_s``: seconds between two looks at the
+    ``cooldown.cool_down_as_asked``); ``states_s``: seconds between two looks at the
     machine's state; and what else ``schedule.record_process`` takes.
 
     Emits ``machine``, ``gauges`` and ``cooling``, then ``started``, ``window``, ``segment``, ``readings``, ``state``
@@ -30,7 +30,7 @@ def record(request: Request, stdin: BinaryIO, emit: Emit) -> Result:
     """
     paths = fetch(request["root"], request["files"], stdin, emit)
     emit("machine", **describe())
-    gauges, blocked = find_gauges() if request["gauges"] else Found([], [])
+    gauges, blocked = find_gauges()
     emit("gauges", gauges=[describe_gauge(gauge) for gauge in gauges], blocked=blocked)
     asked = request["configuration"]
     inputs = {name: paths[digest] for name, digest in asked["inputs"].items()}

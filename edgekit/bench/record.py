@@ -24,7 +24,6 @@ def record(
     options: BenchOptions,
     *,
     processes: int = 1,
-    gauges: bool = True,
     on_second: OnSecond = lambda _done, _total: None,
 ) -> Recording:
     """Run ``schedule`` in each of ``processes`` fresh processes, one after the other.
@@ -41,7 +40,7 @@ def record(
     events = call(
         agent,
         "record",
-        _request(configuration, schedule, options, root=agent.root, processes=processes, gauges=gauges),
+        _request(configuration, schedule, options, root=agent.root, processes=processes),
         answer=lambda event: answer_need(event, files, device),
         timeout_s=SILENCE_S,
     )
@@ -58,7 +57,6 @@ def _request(
     *,
     root: str,
     processes: int,
-    gauges: bool,
 ) -> dict[str, Any]:
     common = request([configuration], options, root=root)
     return {
@@ -68,7 +66,6 @@ def _request(
         "segments": [{"kind": item.kind, "secs": item.secs, "rate_per_s": item.rate_per_s} for item in schedule],
         "window_s": WINDOW_S,
         "states_s": STATES_S,
-        "gauges": gauges,
     }
 
 

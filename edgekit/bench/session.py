@@ -8,9 +8,9 @@ from typing import Any
 from msgspec.structs import replace
 
 from edgekit.artifact import Artifact
-from edgekit.bench.heat.sustained import summarize_sustained
+from edgekit.bench.heat.sustained import summarize_sustained, sustained_schedule
 from edgekit.bench.plan import BenchOptions, Configuration, Subject, configurations, read_subject
-from edgekit.bench.power.battery import BATTERY_SECS, IDLE_SHARE, summarize_battery
+from edgekit.bench.power.battery import BATTERY_SECS, IDLE_SHARE, battery_schedule, summarize_battery
 from edgekit.bench.power.choice import choose_battery, choose_gauge
 from edgekit.bench.power.energy import ENERGY_PROCESSES, ENERGY_SECS, energy_schedule, summarize_energy
 from edgekit.bench.power.external import Meter, record_beside
@@ -230,8 +230,8 @@ def _with(
 
 def lasting_schedule(parts: Parts) -> tuple[Segment, ...]:
     """One load without a break, for heat and battery both; a battery's has idle time before and after it."""
-    share = 1 - 2 * IDLE_SHARE
-    load = share * parts.battery_secs if parts.sustained_secs is None else parts.sustained_secs
-    middle = Segment(kind="load", secs=load, rate_per_s=parts.rate_per_s)
-    idle = Segment(kind="idle", secs=load / share * IDLE_SHARE)
-    return (idle, middle, idle) if parts.battery else (middle,)
+    if not parts.battery:
+        return sustained_schedule(parts.sustained_secs or 0.0, parts.rate_per_s)
+    load = parts.sustained_secs
+    whole = parts.battery_secs if load is None else load / (1 - 2 * IDLE_SHARE)
+    return battery_schedule(whole, parts.rate_per_s)

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from edgekit.history import Kept
 
 SECONDS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
-MIN_SUSTAINED_S = 30.0
-"""``edgekit.bench.heat.sustained.MIN_SECS``."""
 PER_SECOND = {"s": 1.0, "min": 60.0, "h": 3600.0}
 
 
@@ -143,6 +141,7 @@ def part_options(function: F) -> F:
 
 def take_parts(settings: dict[str, Any]) -> "Parts":
     """Move what ``part_options`` gave out of ``settings``, but ``meter``; click.UsageError where parts need others."""
+    from edgekit.bench.heat.sustained import MIN_SECS
     from edgekit.bench.session import Parts
 
     parts = Parts(**{name: settings.pop(name) for name in vars(Parts())})
@@ -159,8 +158,8 @@ def take_parts(settings: dict[str, Any]) -> "Parts":
         raise click.UsageError("--meter is the gauge for --energy; leave --gauge out.")
     if parts.streams and parts.tune_threads:
         raise click.UsageError("--tune-threads chooses the numbers of streams itself; leave --streams out.")
-    if parts.sustained_secs is not None and parts.sustained_secs < MIN_SUSTAINED_S:
-        raise click.UsageError(f"--sustained takes {MIN_SUSTAINED_S:.0f}s or more: less tells nothing about heat.")
+    if parts.sustained_secs is not None and parts.sustained_secs < MIN_SECS:
+        raise click.UsageError(f"--sustained takes {MIN_SECS:.0f}s or more: less tells nothing about heat.")
     return parts
 
 

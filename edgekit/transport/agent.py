@@ -22,6 +22,7 @@ from edgekit.errors import (
 )
 from edgekit.transport import Completed, Connection, Process
 from edgekit.transport.agent_file import AgentFile, build_agent
+from edgekit.transport.cooling import say_cooling
 from edgekit.transport.streams import Feed, feeding
 
 log = logging.getLogger(__name__)
@@ -60,10 +61,6 @@ echo "edgekit:version=$version"
 echo "edgekit:agent=$agent"
 """
 """sh: where edgekit lives on the device, the interpreter and its version, whether the agent is there."""
-
-COOLING_S = 30.0
-COOLING_LOOK_S = 2.0
-"""Between two ``cooling`` events of the agent (edgekit/agent/cooldown.py)."""
 
 INSTALL = r"""
 import compileall, hashlib, io, os, shutil, sys, zipfile
@@ -178,22 +175,11 @@ def call(
                 yield event
                 return
             if event["event"] == "cooling":
-                _say_cooling(event, name)
+                say_cooling(event, name)
             if answer is not None:
                 answers.put(answer(event))
             yield event
         raise _unfinished(process, feed, command, name)
-
-
-def _say_cooling(event: Mapping[str, Any], name: str) -> None:
-    """Nothing else happens for minutes: the user is told why, every half a minute."""
-    waited, known = event.get("waited_s"), ("zone", "temperature_c", "limit_c", "timeout_s")
-    if isinstance(waited, int | float) and waited % COOLING_S < COOLING_LOOK_S:
-        facts = {key: str(event.get(key))[:40] for key in known}
-        log.warning(
-            "%s: waiting until it is cool: %s at %s C, %s C asked for; %.0f s of at most %s",
-            name, facts["zone"], facts["temperature_c"], facts["limit_c"], waited, facts["timeout_s"],
-        )  # fmt: skip
 
 
 @contextmanager

@@ -1,7 +1,9 @@
 """The lab: devices with no hardware, each brought up once a run."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -12,32 +14,30 @@ from tests.lab.guest import Guest, guest
 from tests.lab.machine import LabUnavailable
 from tests.lab.tier1 import Sshd, tier1
 
+D = TypeVar("D")
+
+
+def _brought_up(tier: int, start: Callable[[Path], AbstractContextManager[D]], folder: Path) -> Iterator[D]:
+    try:
+        with start(folder) as device:
+            yield device
+    except LabUnavailable as err:
+        pytest.skip(f"tier {tier} of the lab: {err}")
+
 
 @pytest.fixture(scope="session")
 def _sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
-    try:
-        with tier1(tmp_path_factory.mktemp("tier1")) as device:
-            yield device
-    except LabUnavailable as err:
-        pytest.skip(f"tier 1 of the lab: {err}")
+    yield from _brought_up(1, tier1, tmp_path_factory.mktemp("tier1"))
 
 
 @pytest.fixture(scope="session")
 def _arm64(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arm64]:
-    try:
-        with arm64(tmp_path_factory.mktemp("tier2")) as device:
-            yield device
-    except LabUnavailable as err:
-        pytest.skip(f"tier 2 of the lab: {err}")
+    yield from _brought_up(2, arm64, tmp_path_factory.mktemp("tier2"))
 
 
 @pytest.fixture(scope="session")
 def _guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
-    try:
-        with guest(tmp_path_factory.mktemp("tier3")) as device:
-            yield device
-    except LabUnavailable as err:
-        pytest.skip(f"tier 3 of the lab: {err}")
+    yield from _brought_up(3, guest, tmp_path_factory.mktemp("tier3"))
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from edgekit.errors import DataError, DeviceFaultError, PlotError, TransportErro
 from edgekit.history import find_run
 from edgekit.report import print_report
 from edgekit.report.units import number
-from edgekit.transport.agent import _say_cooling
+from edgekit.transport.cooling import say_cooling
 from tests.reports import bench_report, energy_recording, full_report, stages, sustained_run
 
 pytestmark = pytest.mark.unit
@@ -206,7 +206,7 @@ def test_numbers_have_three_digits_and_no_powers_of_ten(value: float, text: str)
 def test_waiting_for_a_cool_device_is_said_every_half_a_minute(caplog: pytest.LogCaptureFixture) -> None:
     event = {"event": "cooling", "zone": "cpu-thermal-0", "temperature_c": 61.5, "limit_c": 45.0, "timeout_s": 900}
     for waited in (0.0, 2.0, 28.0, 30.1, 32.2, None, "soon"):
-        _say_cooling({**event, "waited_s": waited}, "garage")
+        say_cooling({**event, "waited_s": waited}, "garage")
     assert [record.getMessage() for record in caplog.records] == [
         "garage: waiting until it is cool: cpu-thermal-0 at 61.5 C, 45.0 C asked for; 0 s of at most 900",
         "garage: waiting until it is cool: cpu-thermal-0 at 61.5 C, 45.0 C asked for; 30 s of at most 900",

@@ -251,7 +251,6 @@ def asked(model: Path, root: Path, *segments: dict[str, Any], **changes: Any) ->
         "processes": 1,
         "governor": None,
         "cooldown": None,
-        "gauges": False,
         "states_s": 0.05,
         "cpus": None,
         "warmup_runs": 1,
