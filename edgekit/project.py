@@ -245,3 +245,14 @@ def parse_fraction(text: str) -> tuple[float, Literal["pt", "%"]]:
             hint=f"Write {example}pt for percentage points or {example}% for a share of the value.",
         )
     return float(match.group(1)), "pt" if match.group(2) == "pt" else "%"
+
+
+def parse_share(text: str) -> float:
+    """``3%`` -> 0.03; raises ProjectError for a bare number, and for points, which a latency does not have."""
+    try:
+        value, unit = parse_fraction(text)
+    except ProjectError as err:
+        raise ProjectError(err.message, hint="Write a share of the latency, such as 3%.") from err
+    if unit != "%":
+        raise ProjectError(f"{text!r}: a latency has no percentage points.", hint=f"Write {value:g}%.")
+    return value / 100

@@ -75,11 +75,11 @@ def parse_rate(_context: click.Context, _parameter: click.Parameter, value: str 
 
 def parse_regression(_context: click.Context, _parameter: click.Parameter, value: str) -> float:
     """``3%`` as 0.03."""
-    from edgekit.bench.versus.gate import parse_max_regression
     from edgekit.errors import EdgekitError
+    from edgekit.project import parse_share
 
     try:
-        return parse_max_regression(value)
+        return parse_share(value)
     except EdgekitError as err:
         raise click.BadParameter(f"{err.message} {err.hint}") from err
 

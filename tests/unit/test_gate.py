@@ -22,12 +22,12 @@ from edgekit.bench.versus.gate import (
     describe,
     gate_comparisons,
     gate_run,
-    parse_max_regression,
     require_no_regression,
 )
 from edgekit.device import Device
 from edgekit.entries import FileEntry, FindingEntry
 from edgekit.errors import InconclusiveError, MeasurementInvalidError, ProjectError, RegressionError, RunError
+from edgekit.project import parse_share
 from tests.unit.kept_runs import INVALID, bench_report, comparison_report
 
 pytestmark = pytest.mark.unit
@@ -43,13 +43,13 @@ def machine(**changes: Any) -> BenchmarkReport:
 
 
 def test_units() -> None:
-    assert parse_max_regression("3%") == 0.03
-    assert parse_max_regression("0.5%") == 0.005
+    assert parse_share("3%") == 0.03
+    assert parse_share("0.5%") == 0.005
     with pytest.raises(ProjectError, match="has no unit") as error:
-        parse_max_regression("3")
+        parse_share("3")
     assert error.value.hint == "Write a share of the latency, such as 3%.", "points, which others take, are none"
     with pytest.raises(ProjectError, match="a latency has no percentage points") as error:
-        parse_max_regression("3pt")
+        parse_share("3pt")
     assert error.value.hint == "Write 3%."
 
 

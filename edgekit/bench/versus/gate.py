@@ -13,8 +13,7 @@ from edgekit.bench.versus import comparison
 from edgekit.bench.versus.comparison import ComparedModel, Comparison, ComparisonReport, compare_runs
 from edgekit.documents import Document
 from edgekit.entries import FindingEntry
-from edgekit.errors import InconclusiveError, MeasurementInvalidError, ProjectError, RegressionError, RunError
-from edgekit.project import parse_fraction
+from edgekit.errors import InconclusiveError, MeasurementInvalidError, RegressionError, RunError
 
 MIN_PROCESSES = 5
 """Fewer cannot promise the 90 % interval that a comparison rests on (docs/decisions/0004-interval.md)."""
@@ -43,8 +42,6 @@ WORTH_SAYING: dict[str, Fact] = {
     "time of a process": lambda report: report.options.min_secs,
 }
 """What may change a latency without the model."""
-
-
 MORE_PROCESSES = (
     "Use more --processes, a quieter machine, or the former model as --baseline: it is measured in turns, which tells "
     "smaller differences."
@@ -67,17 +64,6 @@ class GateReport(Document, frozen=True, kw_only=True):
     """Whether baseline and candidate took turns; else they are two recorded runs."""
     same_file: bool = False
     """Baseline and candidate are the same bytes, measured in turns: nothing can have become slower."""
-
-
-def parse_max_regression(text: str) -> float:
-    """``3%`` -> 0.03; raises ProjectError for a bare number, and for points, which a latency does not have."""
-    try:
-        value, unit = parse_fraction(text)
-    except ProjectError as err:
-        raise ProjectError(err.message, hint="Write a share of the latency, such as 3%.") from err
-    if unit != "%":
-        raise ProjectError(f"{text!r}: a latency has no percentage points.", hint=f"Write {value:g}%.")
-    return value / 100
 
 
 def decide(item: Comparison, max_regression: float) -> Decision:
