@@ -33,8 +33,13 @@ class Artifact(Document, frozen=True, kw_only=True):
 
     @property
     def model(self) -> Path:
-        """The file that runs."""
-        return self.path / MODEL
+        """The file that runs on the target."""
+        return self.path / self.manifest.model
+
+    @property
+    def reference(self) -> Path:
+        """The quantized model that runs here; the same file unless a compiler made ``model`` from it."""
+        return self.path / self.manifest.reference
 
     @property
     def files(self) -> dict[str, FileEntry]:
@@ -70,9 +75,10 @@ def read_artifact(path: Path) -> Artifact:
 
 
 def _verify_files(path: Path, manifest: Manifest) -> None:
-    if len(manifest.files) > MAX_FILES or MODEL not in manifest.files or GOLDEN not in manifest.files:
+    needed = {manifest.model, manifest.reference, GOLDEN}
+    if len(manifest.files) > MAX_FILES or not needed <= set(manifest.files):
         raise IntegrityError(
-            f"{path / MANIFEST} lists {len(manifest.files)} files, and must list {MODEL} and {GOLDEN}.",
+            f"{path / MANIFEST} lists {len(manifest.files)} files, and must list {', '.join(sorted(needed))}.",
             hint="Build the artifact again.",
         )
     present = {

@@ -4,8 +4,10 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from edgekit.compilers.entries import CompilationEntry
 from edgekit.documents import Document
 from edgekit.metrics.entries import EvaluationEntry
+from edgekit.micro.entries import MicroEntry
 from edgekit.project import Classification, Detection, ModelName, Preprocessing, Stream
 from edgekit.target import IoName, PrecisionName
 from edgekit_converters.types import Calibrator, Fidelity, Scheme
@@ -31,7 +33,7 @@ class Quantization(Document, frozen=True, kw_only=True):
 
 
 class TensorEntry(Document, frozen=True, kw_only=True):
-    """An input or output of model.tflite."""
+    """An input or output of the model."""
 
     name: str
     shape: tuple[int, ...]
@@ -120,7 +122,7 @@ class SearchEntry(Document, frozen=True, kw_only=True):
 
 
 class AuditEntry(Document, frozen=True, kw_only=True):
-    """What was found in model.tflite."""
+    """What was found in the reference."""
 
     ops: dict[str, int]
     """Builtin operator -> count."""
@@ -164,6 +166,15 @@ class Manifest(Document, frozen=True, kw_only=True):
     """None where the precision was given."""
     calibration: CalibrationEntry | None = None
     """None where no data was needed."""
+    model: RelativePath = "model.tflite"
+    """The file that runs on the target."""
+    reference: RelativePath = "model.tflite"
+    """The quantized model that any TFLite runtime runs: what golden outputs and accuracy come from. Another file than
+    ``model`` where a compiler made that one from it."""
+    compilation: CompilationEntry | None = None
+    """None where nothing was compiled."""
+    micro: MicroEntry | None = None
+    """On TFLite Micro; None for other runtimes."""
     audit: AuditEntry
     evaluation: EvaluationEntry | None = None
     """None: accuracy was not measured."""

@@ -7,6 +7,7 @@ EdgekitError                  1   error: message, cause, what to do
 ├── ModelError                1   the source model, its conversion or quantization
 ├── DataError                 1   calibration, evaluation or prediction data
 ├── ArtifactError             1   a folder that is no artifact, or an artifact used for the wrong thing
+├── CompilerError             1   an external compiler: missing, its settings, or what it did
 ├── PlotError                 1   a plot that cannot be drawn or written
 ├── MeterError                1   an external power meter, its library, or how it is named
 ├── RunError                  1   a kept run that cannot be found, read or compared with
@@ -16,6 +17,7 @@ EdgekitError                  1   error: message, cause, what to do
 │   ├── AccuracyError
 │   ├── LockError
 │   ├── RegressionError
+│   ├── CoverageError
 │   └── SelfTestError
 ├── TransportError            4   device unreachable, connection lost, timed out
 │   ├── HostKeyError
@@ -74,6 +76,10 @@ class ArtifactError(EdgekitError):
     """Not an artifact, or one that does not fit what it is used for."""
 
 
+class CompilerError(EdgekitError):
+    """An external compiler that is missing, was set wrongly, or failed."""
+
+
 class PlotError(EdgekitError):
     """A plot cannot be drawn or written."""
 
@@ -110,6 +116,10 @@ class LockError(GateError):
 
 class RegressionError(GateError):
     """Surely slower than the baseline by more than was allowed."""
+
+
+class CoverageError(GateError):
+    """The delegate was not used, took too few ops, or is not faster than the CPU."""
 
 
 class SelfTestError(GateError):

@@ -77,7 +77,7 @@ def explain(
         progress("measure the layers", count)
 
     with foreign_errors():
-        file = artifact.model.read_bytes()
+        file = artifact.reference.read_bytes()
         errors = layer_errors(_reference(float_model, file).tflite, file, samples, on_sample=on_sample)
     return Explanation(artifact=artifact, errors=errors, samples=done, advice=advice(errors), findings=findings)
 

@@ -48,7 +48,7 @@ def predict(path: Path, sample: Path) -> Prediction:
     from edgekit.agent.pipeline import Pipeline
 
     artifact = read_artifact(path) if path.is_dir() else None
-    model_path = artifact.model if artifact else path
+    model_path = artifact.reference if artifact else path
     model = _open(model_path)
     pipeline = Pipeline(model, msgspec.to_builtins(artifact.manifest) if artifact else {})
     names = [tensor.name for tensor in model.inputs]

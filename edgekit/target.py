@@ -15,6 +15,7 @@ PositiveInt = Annotated[int, msgspec.Meta(gt=0)]
 PositiveFloat = Annotated[float, msgspec.Meta(gt=0)]
 Url = Annotated[str, msgspec.Meta(pattern=r"^https?://\S+$")]
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+CompilerName = Literal["edgetpu", "vela", "litert-aot", "rknn", "hailo", "tensorrt"]
 PrecisionName = Precision
 IoName = IoDtype
 
@@ -28,6 +29,8 @@ class Cpu(Document, frozen=True, kw_only=True):
     """Such as ``Cortex-A72``."""
     clock_mhz: PositiveFloat | None = None
     """Highest clock; None where it differs between machines."""
+    cache_kib: PositiveInt | None = None
+    """Last level of cache that the cores share; None where it differs or is not told."""
     source: Url
 
 
@@ -37,7 +40,9 @@ class Memory(Document, frozen=True, kw_only=True):
     ram_mib: tuple[PositiveInt, ...] = ()
     """Every size the board is sold with; empty where it differs between machines."""
     sram_kib: PositiveInt | None = None
-    """On-chip memory an accelerator works from."""
+    """On-chip memory: what a microcontroller's arena lives in, or an accelerator works from."""
+    flash_kib: PositiveInt | None = None
+    """What a microcontroller's program and model are stored in."""
     source: Url | None = None
 
 
@@ -48,8 +53,27 @@ class Accelerator(Document, frozen=True, kw_only=True):
     kind: Literal["cpu", "gpu", "npu"]
     delegate: str
     """``xnnpack``, or the file name of an external delegate library such as ``libedgetpu.so.1``."""
-    compiler: Literal["edgetpu", "vela"] | None = None
+    compiler: CompilerName | None = None
     """The compiler whose output it needs."""
+    rules: Name | None = None
+    """File of ``targets/rules/`` that says which ops it takes; None where nobody tells, and no prediction is made."""
+    max_subgraphs: PositiveInt | None = None
+    """Partitions it can run; None where there is no limit."""
+    cache_kib: PositiveInt | None = None
+    """Memory of its own that weights stay in."""
+    options: dict[str, str] = msgspec.field(default_factory=dict)
+    """Handed to the delegate library when it is loaded."""
+    settings: dict[str, str] = msgspec.field(default_factory=dict)
+    """Of its compiler, such as Vela's ``system_config``; docs/compilers.md names them."""
+    source: Url
+
+
+class Sensor(Document, frozen=True, kw_only=True):
+    """What the board can measure of itself, by the names of ``edgekit/agent/sensors``."""
+
+    quantity: Literal["temperature", "power", "battery", "throttle", "clock"]
+    kind: str
+    """Such as ``thermal``, ``ina3221x``, ``pmic``, ``power_supply``."""
     source: Url
 
 
@@ -75,8 +99,9 @@ class QuantizationRules(Document, frozen=True, kw_only=True):
 class Runtime(Document, frozen=True, kw_only=True):
     """What executes the .tflite on the target."""
 
-    kind: Literal["tflite", "tflm", "tensorrt"]
-    """``tflite``: ai-edge-litert, tflite-runtime or tensorflow, from Python."""
+    kind: Literal["tflite", "tflm", "tensorrt", "rknn", "hailo"]
+    """``tflite``: ai-edge-litert, tflite-runtime or tensorflow, from Python. ``tflm``: TFLite Micro, linked into a
+    microcontroller's program. The others read a file of their own format."""
     ops: tuple[str, ...] = ("*",)
     """Builtin operators it has, as in the TFLite schema; ``*`` is every builtin of LiteRT."""
     custom_ops: tuple[str, ...] = ()
@@ -88,8 +113,10 @@ class Support(Document, frozen=True, kw_only=True):
     """What edgekit can do for this target today."""
 
     build: Literal["ready", "planned"]
+    deploy: Literal["ready", "elsewhere"] = "ready"
+    """``elsewhere``: edgekit makes and checks the file, and something else brings it there and runs it."""
     missing: str = ""
-    """What is not there yet, as a sentence for the user."""
+    """What is not there yet, or what brings the file there, as a sentence for the user."""
 
 
 class Target(Document, frozen=True, kw_only=True):
@@ -104,6 +131,7 @@ class Target(Document, frozen=True, kw_only=True):
     accelerators: tuple[Accelerator, ...] = ()
     runtime: Runtime
     quantization: QuantizationRules
+    sensors: tuple[Sensor, ...] = ()
     support: Support
 
     @property

@@ -2,8 +2,8 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Literal, TypeVar
 
@@ -20,6 +20,28 @@ RECURRENT = frozenset({"LSTM", "RNN", "SVDF"}) | frozenset(
 UNKNOWN_MACS = RECURRENT | {"WHILE", "IF", "CALL_ONCE", "CUSTOM", "CONV_3D", "CONV_3D_TRANSPOSE", "STABLEHLO_COMPOSITE"}
 """Ops that may multiply a great deal and whose count is not in their shapes alone."""
 
+DTYPE_BITS = {
+    **dict.fromkeys(("int4", "uint4"), 4),
+    **dict.fromkeys(("bool", "int8", "uint8"), 8),
+    **dict.fromkeys(("int16", "uint16", "float16", "bfloat16"), 16),
+    **dict.fromkeys(("int32", "uint32", "float32"), 32),
+    **dict.fromkeys(("int64", "uint64", "float64", "complex64"), 64),
+}
+ENUMERATIONS = {
+    "padding": "Padding",
+    "fusedActivationFunction": "ActivationFunctionType",
+    "inDataType": "TensorType",
+    "outDataType": "TensorType",
+    "outputType": "TensorType",
+    "mode": "MirrorPadMode",
+    "weightsFormat": "FullyConnectedOptionsWeightsFormat",
+    "kernelType": "LSTMKernelType",
+}
+"""Option -> the schema's enumeration that its number is from."""
+MAX_VALUES_BYTES = 512
+"""A longer integer constant is a table, not the parameter of an op."""
+MAX_OPTION_ITEMS = 64
+
 
 @dataclass(frozen=True, kw_only=True)
 class TensorInfo:
@@ -35,6 +57,24 @@ class TensorInfo:
     scale: float | None = None
     """Per tensor; None where there is none or one per channel."""
     zero_point: int | None = None
+    index: int = -1
+    """In its subgraph."""
+    subgraph: int = 0
+    variable: bool = False
+    """State that one inference leaves to the next."""
+    scales_values: tuple[float, ...] = ()
+    """Every scale, of a per-channel weight too."""
+    quantized_dimension: int = 0
+    values: tuple[int, ...] | None = None
+    """Of a small integer constant, such as the axes of a MEAN or a target shape; None for all others."""
+
+    @property
+    def nbytes(self) -> int | None:
+        """Size in memory; None where its shape is open or its dtype has no fixed size."""
+        bits = DTYPE_BITS.get(self.dtype)
+        if bits is None or any(size < 0 for size in self.shape):
+            return None
+        return (math.prod(self.shape) * bits + 7) // 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +89,12 @@ class OpInfo:
     inputs: tuple[TensorInfo | None, ...]
     """None where an optional input is left out."""
     outputs: tuple[TensorInfo, ...]
+    index: int = -1
+    """In its subgraph, in the order of execution: the node's number in the runtime."""
+    subgraph: int = 0
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Its builtin options by the schema's own names (``strideW``, ``padding``, ``keepDims``): numbers, booleans, tuples
+    of them; enumerations by name (``SAME``, ``RELU6``). Empty where the operator has none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,11 +163,11 @@ def _structure(model: Any, size_bytes: int) -> Structure:
     inputs, outputs = signature_specs(model)
     tensors: list[TensorInfo] = []
     ops: list[OpInfo] = []
-    for graph in model.subgraphs:
-        infos = [_tensor(tensor, model.buffers) for tensor in graph.tensors]
+    for number, graph in enumerate(model.subgraphs):
+        infos = [_tensor(tensor, model.buffers, index, number) for index, tensor in enumerate(graph.tensors)]
         used: set[int] = set(_indices(graph.inputs)) | set(_indices(graph.outputs))
-        for operator in graph.operators or ():
-            ops.append(_op(operator, model.operatorCodes, infos))
+        for index, operator in enumerate(graph.operators or ()):
+            ops.append(_op(operator, model.operatorCodes, infos, index, number))
             used.update(index for index in (*_indices(operator.inputs), *_indices(operator.outputs)) if index >= 0)
         tensors.extend(infos[index] for index in sorted(used))
     return Structure(
@@ -175,43 +221,74 @@ def _is_quantized_weight(tensor: TensorInfo) -> bool:
     return tensor.constant and tensor.scales > 0 and tensor.dtype in {"int8", "uint8", "int4"} and len(tensor.shape) > 1
 
 
-def _tensor(tensor: Any, buffers: Any) -> TensorInfo:
+def _tensor(tensor: Any, buffers: Any, index: int, subgraph: int) -> TensorInfo:
     data = buffers[tensor.buffer].data if tensor.buffer < len(buffers) else None
     scales = None if tensor.quantization is None else tensor.quantization.scale
     points = None if tensor.quantization is None else tensor.quantization.zeroPoint
+    dtype, constant = dtype_name(tensor.type), data is not None and len(data) > 0
     return TensorInfo(
         name=text(tensor.name),
-        dtype=dtype_name(tensor.type),
+        dtype=dtype,
         shape=tuple(_indices(tensor.shape)),
-        constant=data is not None and len(data) > 0,
+        constant=constant,
         scales=0 if scales is None else len(scales),
         scale=_only(scales, float),
         zero_point=_only(points, int),
+        index=index,
+        subgraph=subgraph,
+        variable=bool(tensor.isVariable),
+        scales_values=() if scales is None else tuple(map(float, scales)),
+        quantized_dimension=0 if tensor.quantization is None else int(tensor.quantization.quantizedDimension),
+        values=_small_values(data, dtype) if constant else None,
     )
+
+
+def _small_values(data: Any, dtype: str) -> tuple[int, ...] | None:
+    import numpy as np
+
+    if dtype not in {"int32", "int64"} or len(data) > MAX_VALUES_BYTES or len(data) % np.dtype(dtype).itemsize:
+        return None
+    return tuple(int(value) for value in np.frombuffer(bytes(data), np.dtype(dtype).newbyteorder("<")))
 
 
 def _only(values: Any, kind: Callable[[Any], T]) -> T | None:
     return kind(values[0]) if values is not None and len(values) == 1 else None
 
 
-def _op(operator: Any, codes: Any, tensors: list[TensorInfo]) -> OpInfo:
+def _op(operator: Any, codes: Any, tensors: list[TensorInfo], position: int, subgraph: int) -> OpInfo:
     code = codes[operator.opcodeIndex]
     # Files of before 2020 keep the operator in a byte; newer ones use both fields.
-    name = _builtin_names().get(max(code.builtinCode, code.deprecatedBuiltinCode), "UNKNOWN")
+    name = _enumeration("BuiltinOperator").get(max(code.builtinCode, code.deprecatedBuiltinCode), "UNKNOWN")
     return OpInfo(
         name=name,
         custom=text(code.customCode) if name == "CUSTOM" else None,
         version=int(code.version),
         inputs=tuple(tensors[index] if index >= 0 else None for index in _indices(operator.inputs)),
         outputs=tuple(tensors[index] for index in _indices(operator.outputs)),
+        index=position,
+        subgraph=subgraph,
+        options=_options(operator),
     )
 
 
+def _options(operator: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for table in (operator.builtinOptions, getattr(operator, "builtinOptions2", None)):
+        for name, value in vars(table).items() if table is not None else ():
+            if name in ENUMERATIONS:
+                found[name] = _enumeration(ENUMERATIONS[name]).get(value, str(value))
+            elif isinstance(value, (bool, int, float)):
+                found[name] = value
+            elif hasattr(value, "__len__") and not isinstance(value, (str, bytes)) and len(value) <= MAX_OPTION_ITEMS:
+                found[name] = tuple(value.tolist() if hasattr(value, "tolist") else value)
+    return found
+
+
 @cache
-def _builtin_names() -> dict[int, str]:
+def _enumeration(kind: str) -> dict[int, str]:
     from ai_edge_litert import schema_py_generated as schema
 
-    return {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
+    return {value: name for name, value in vars(getattr(schema, kind)).items() if isinstance(value, int)}
 
 
 def _indices(values: Any) -> Iterator[int]:

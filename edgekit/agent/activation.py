@@ -15,7 +15,7 @@ from typing import Dict, Iterator, Optional, Tuple
 
 from .events import AgentError
 from .host import Host
-from .layout import MODEL, Place, point, read_current
+from .layout import Place, model_name, point, read_current, read_manifest
 from .state import Activation, Hooks, Pending, State, read_state, write_state
 
 POLL_S = 0.02
@@ -153,7 +153,7 @@ def _environment(place: Place, digest: Optional[str]) -> Dict[str, str]:
         os.environ,
         EDGEKIT_NAME=place.name,
         EDGEKIT_DIGEST=digest or "",
-        EDGEKIT_MODEL=os.path.join(place.current, MODEL) if digest else "",
+        EDGEKIT_MODEL=os.path.join(place.current, model_name(read_manifest(place.version(digest)))) if digest else "",
         EDGEKIT_PATH=place.folder,
     )
 

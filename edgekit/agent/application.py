@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple, Optional
 
 from . import runtime
 from .events import AgentError
-from .layout import MANIFEST, MODEL, SHA256, Entry, is_intact, read_entries, read_manifest, sha256
+from .layout import MANIFEST, SHA256, is_intact, model_name, read_entries, read_manifest, sha256
 from .pipeline import Pipeline, Prediction
 
 if TYPE_CHECKING:
@@ -66,9 +66,9 @@ class LoadedModel:
         name = os.path.basename(folder)
         manifest = read_manifest(folder, name if SHA256.match(name) else None)
         digest = name if SHA256.match(name) else _sha256_manifest(folder)
-        entry = read_entries(manifest.get("files")).get(MODEL, Entry("", 0))
-        path = os.path.join(folder, MODEL)
-        if not is_intact(path, entry):
+        name = model_name(manifest)
+        path = os.path.join(folder, name)
+        if not is_intact(path, read_entries(manifest.get("files"))[name]):
             raise AgentError("integrity", "%s was changed after it was built." % path, "Deploy the artifact again.")
         delegate = self._delegate or _tested_delegate(folder, digest) or str(manifest["delegate"])
         model = runtime.Model(path, delegate, self._num_threads)

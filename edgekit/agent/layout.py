@@ -20,6 +20,7 @@ from .events import AgentError, Request
 
 MANIFEST = "manifest.json"
 MODEL = "model.tflite"
+"""Where the manifest names no other file."""
 MAX_FILES = 1000
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 CHUNK = 1024 * 1024
@@ -181,6 +182,14 @@ def sha256(path: str) -> str:
         for chunk in iter(lambda: stream.read(CHUNK), b""):
             total.update(chunk)
     return total.hexdigest()
+
+
+def model_name(manifest: Dict[str, Any]) -> str:
+    """The file of an artifact that runs; raises AgentError ``integrity`` for a name that is none of its files."""
+    name = manifest.get("model", MODEL)
+    if name not in read_entries(manifest.get("files")):
+        raise _hostile("its model %r is none of its files" % (name,))
+    return str(name)
 
 
 def write_file(path: str, data: bytes) -> None:

@@ -11,7 +11,7 @@ from . import runtime
 from .child import Child
 from .events import AgentError, Emit, Request, Result
 from .host import Host
-from .layout import MODEL, PATH
+from .layout import PATH, model_name, read_manifest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,7 +41,7 @@ def self_test(request: Request, stdin: BinaryIO, emit: Emit) -> Result:
     stdin.read()
     golden = _read_golden(folder)
     tolerance = golden["tolerance"].get(delegate) or golden["tolerance"].get("default") or {}
-    model = runtime.Model(os.path.join(folder, MODEL), delegate)
+    model = runtime.Model(os.path.join(folder, model_name(read_manifest(folder))), delegate)
     worst: Dict[str, Result] = {}
     for number, vector in enumerate(golden["vectors"]):
         inputs = {item.name: _read_tensor(folder, vector["inputs"], item) for item in model.inputs}

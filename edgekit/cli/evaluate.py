@@ -125,7 +125,7 @@ def _source(spec: str, subject: "Artifact | Path") -> bytes:
 
     path = Path(spec)
     if path.is_dir() and (path / "manifest.json").is_file():
-        return read_artifact(path).model.read_bytes()
+        return read_artifact(path).reference.read_bytes()
     if path.suffix == ".tflite":
         try:
             return path.read_bytes()
