@@ -109,6 +109,10 @@ class Structure:
     ops: tuple[OpInfo, ...]
     """Of every subgraph, in the order of execution."""
     subgraphs: int
+    input_indices: tuple[int, ...] = ()
+    """The tensors of subgraph 0 that the caller fills, in the order of ``inputs``."""
+    output_indices: tuple[int, ...] = ()
+    """The tensors of subgraph 0 that the caller reads, in the order of ``outputs``."""
 
     @property
     def builtin_counts(self) -> dict[str, int]:
@@ -177,6 +181,8 @@ def _structure(model: Any, size_bytes: int) -> Structure:
         tensors=tuple(tensors),
         ops=tuple(ops),
         subgraphs=len(model.subgraphs),
+        input_indices=tuple(_indices(model.subgraphs[0].inputs)),
+        output_indices=tuple(_indices(model.subgraphs[0].outputs)),
     )
 
 

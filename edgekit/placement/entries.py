@@ -45,7 +45,10 @@ class Partition(Document, frozen=True, kw_only=True):
 
 
 class Transfer(Document, frozen=True, kw_only=True):
-    """A tensor that one processor makes and another reads."""
+    """A tensor that goes into or out of an accelerator with memory of its own, the model's inputs and outputs too.
+
+    An accelerator of the kind ``cpu`` works in the CPU's memory: nothing is copied between the two.
+    """
 
     tensor: str
     bytes: int | None
@@ -63,9 +66,12 @@ class Placement(Document, frozen=True, kw_only=True):
     told_by: str
     """Such as ``rules/edgetpu.toml``, ``vela 5.2.0`` or ``ai-edge-litert 2.3.0``."""
     ops: tuple[OpPlacement, ...]
+    """Of every subgraph in a prediction; runtimes and compilers tell of subgraph 0 alone."""
     partitions: tuple[Partition, ...]
     """In the order of execution."""
     transfers: tuple[Transfer, ...]
+    not_predicted: tuple[str, ...] = ()
+    """Accelerators without rules, which may take ops that are listed here as another processor's."""
 
     @property
     def counts(self) -> dict[str, int]:

@@ -58,7 +58,8 @@ class DelegateRules(Document, frozen=True, kw_only=True):
     """True where everything after the first op that is not taken stays on the CPU."""
     ops: tuple[OpRule, ...]
     changes: dict[str, str] = msgspec.field(default_factory=dict)
-    """Op, or name of a check -> what to do to the model instead."""
+    """Name of a check, key of a rule (``dtypes``) or op -> what to do to the model instead; the first that is there, in
+    this order."""
 
 
 def load_rules(name: str, directory: Path = Path()) -> DelegateRules:

@@ -1,0 +1,12 @@
+"""Constraints that the keys of a rule cannot say: name in ``targets/rules/*.toml`` -> function."""
+
+from collections.abc import Callable, Mapping
+
+from edgekit.placement.context import Context
+from edgekit_converters.structure import OpInfo
+
+Check = Callable[[OpInfo, Context], str | None]
+"""Returns None where the op holds to it, else the reason it does not, as the end of a sentence about the op."""
+
+CHECKS: Mapping[str, Check] = {}
+"""Every name that a rule may give under ``checks``."""

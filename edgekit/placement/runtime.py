@@ -1,0 +1,52 @@
+"""A placement from what a runtime or a compiler said it took, with the partitions and transfers that follow."""
+
+from collections.abc import Collection, Mapping
+from typing import Literal
+
+from edgekit.placement.context import context_of
+from edgekit.placement.entries import Placement, Refusal
+from edgekit.placement.partition import delegate, partitions_of, steps_of, transfers_of
+from edgekit.placement.predict import in_cpu_memory, placements
+from edgekit.target import Target
+from edgekit_converters.structure import Structure
+
+
+def from_taken(
+    structure: Structure,
+    target: Target,
+    taken: Mapping[str, Collection[int]],
+    *,
+    basis: Literal["compiler", "runtime"],
+    told_by: str,
+    reasons: Mapping[str, Mapping[str, str]] | None = None,
+) -> Placement:
+    """``taken``: accelerator of the target -> indices in subgraph 0 of the ops that it runs.
+
+    ``reasons``: accelerator -> operator -> why it was left out, in the teller's words.
+
+    Raises:
+        ModelError: the graph has a cycle.
+    """
+    names = [accelerator.name for accelerator in target.accelerators if accelerator.name in taken]
+    context = context_of(structure, 0)
+    plan = steps_of(context.ops)
+    for name in names:
+        plan = delegate(plan, taken[name], name)
+    processors = {index: step.processor for step in plan for index in step.ops}
+    refusals = {
+        op.index: [
+            Refusal(accelerator=name, reason=why, change="")
+            for name in names[: names.index(processors[op.index]) if processors[op.index] in names else None]
+            if (why := (reasons or {}).get(name, {}).get(op.custom or op.name))
+        ]
+        for op in context.ops
+    }
+    partitions = partitions_of(plan)
+    return Placement(
+        target=target.name,
+        basis=basis,
+        told_by=told_by,
+        ops=tuple(placements(context.ops, plan, refusals)),
+        partitions=partitions,
+        transfers=transfers_of(structure, partitions, in_cpu_memory(target)),
+    )
