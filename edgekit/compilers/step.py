@@ -1,0 +1,197 @@
+"""The compile step: one model through one external compiler, in a scratch folder, its output audited."""
+
+import difflib
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace as replace_document
+
+from edgekit.compilers import load_compiler
+from edgekit.compilers.audit import audit_compiled, read_compiled
+from edgekit.compilers.types import Compiled, Compiler, CompileRequest
+from edgekit.errors import AuditError, CompilerError, EdgekitError
+from edgekit.progress import Progress
+from edgekit.target import Accelerator, CompilerName, Target
+from edgekit_converters.structure import read_structure
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Samples = Callable[[], Iterable[Mapping[str, np.ndarray[Any, Any]]]]
+
+MAX_SAMPLES = 100
+"""Calibration samples for a compiler that quantizes for itself; more change its ranges little."""
+
+
+def merged_settings(accelerator: Accelerator, wishes: Mapping[str, str]) -> dict[str, str]:
+    """The profile's settings with the user's laid over them.
+
+    Raises CompilerError for a setting that the accelerator's compiler does not have, with those that it has.
+    """
+    name, compiler = _compiler_of(accelerator)
+    known = compiler.SETTINGS
+    settings = {**accelerator.settings, **wishes}
+    for setting in settings:
+        if setting not in known:
+            close = difflib.get_close_matches(setting, known, n=1)
+            listed = ", ".join(sorted(known)) or "none"
+            raise CompilerError(
+                f"{name} has no setting {setting!r}.",
+                hint=(f"Did you mean {close[0]}? " if close else "") + f"It has: {listed}.",
+            )
+    return dict(sorted(settings.items()))
+
+
+def check_compiler(
+    target: Target, accelerator: Accelerator, wishes: Mapping[str, str], directory: Path
+) -> tuple[dict[str, str], str | None]:
+    """The settings and the version of the accelerator's compiler, before anything is converted.
+
+    Raises CompilerError where the tool is missing, or a setting is unknown, missing or wrong.
+    """
+    settings = merged_settings(accelerator, wishes)
+    return settings, _compiler_of(accelerator)[1].check(target, accelerator, settings, directory.absolute())
+
+
+def compile_model(
+    tflite: bytes,
+    *,
+    target: Target,
+    accelerator: Accelerator,
+    settings: Mapping[str, str],
+    directory: Path,
+    log_folder: Path,
+    progress: Progress,
+    float_tflite: bytes | None = None,
+    source: Path | None = None,
+    samples: "Samples | None" = None,
+) -> Compiled:
+    """Compile a quantized .tflite for ``accelerator``, whose ``compiler`` says by which tool.
+
+    ``settings`` are the merged ones; relative paths in them start at ``directory``. ``float_tflite``, ``source`` and
+    ``samples`` (arrays by input name, in the model's order, float32 in the float model's shapes) are for compilers that
+    NEED them. The tool's output is kept in ``log_folder`` where it failed.
+
+    Raises:
+        CompilerError: the tool is missing, a setting is wrong, it failed, or its output is not what it should be.
+        AuditError: nothing is on the accelerator, or the file is another model (exit code 3).
+    """
+    name, compiler = _compiler_of(accelerator)
+    merged = merged_settings(accelerator, settings)
+    with tempfile.TemporaryDirectory(prefix="edgekit-compile-") as scratch:
+        request = _request(
+            Path(scratch),
+            compiler,
+            tflite,
+            target=target,
+            accelerator=accelerator,
+            settings=merged,
+            directory=directory.absolute(),
+            float_tflite=float_tflite,
+            source=source,
+            samples=samples,
+        )
+        progress(f"compile with {name}")
+        try:
+            command = compiler.command(request)
+            ran = compiler.run(request, command, lambda line: progress(f"{name}: {line[:80]}"))
+            return _audited(compiler.parse(request, ran), compiler, tflite)
+        except (CompilerError, AuditError) as err:
+            raise _with_log(err, request.log, log_folder, name) from err
+
+
+def _compiler_of(accelerator: Accelerator) -> tuple[CompilerName, Compiler]:
+    if accelerator.compiler is None:
+        raise CompilerError(
+            f"The accelerator {accelerator.name} has no compiler: it takes the .tflite as it is.",
+            hint="Leave the compiler's settings away.",
+        )
+    return accelerator.compiler, load_compiler(accelerator.compiler)
+
+
+def _request(
+    scratch: Path,
+    compiler: Compiler,
+    tflite: bytes,
+    *,
+    target: Target,
+    accelerator: Accelerator,
+    settings: Mapping[str, str],
+    directory: Path,
+    float_tflite: bytes | None,
+    source: Path | None,
+    samples: "Samples | None",
+) -> CompileRequest:
+    """Lay out the scratch folder."""
+    (scratch / "out").mkdir()
+    (scratch / "model.tflite").write_bytes(tflite)
+    float_model = calibration = None
+    if "float-model" in compiler.NEEDS and float_tflite is not None:
+        float_model = scratch / "float.tflite"
+        float_model.write_bytes(float_tflite)
+    if "calibration" in compiler.NEEDS and samples is not None:
+        calibration = scratch / "calibration"
+        _write_samples(calibration, samples)
+    return CompileRequest(
+        model=scratch / "model.tflite",
+        float_model=float_model,
+        source=source.absolute() if source else None,
+        calibration=calibration,
+        folder=scratch / "out",
+        log=scratch / "log.txt",
+        target=target,
+        accelerator=accelerator,
+        settings=settings,
+        directory=directory,
+    )
+
+
+def _write_samples(folder: Path, samples: "Samples") -> None:
+    import numpy as np
+
+    for number, sample in enumerate(islice(samples(), MAX_SAMPLES)):
+        for index, array in enumerate(sample.values()):
+            (folder / str(index)).mkdir(parents=True, exist_ok=True)
+            np.save(folder / str(index) / f"{number:05d}.npy", np.ascontiguousarray(array), allow_pickle=False)
+
+
+def _audited(compiled: Compiled, compiler: Compiler, tflite: bytes) -> Compiled:
+    """With the ops counted in the file where it is a .tflite; AuditError where nothing is on the accelerator."""
+    entry = compiled.entry
+    if not compiled.model:
+        raise CompilerError(f"{entry.compiler} wrote an empty file.", hint="Look for its errors in the log.")
+    if not compiler.ACCELERATOR_OPS:
+        if entry.ops_on_accelerator == 0:
+            raise AuditError(
+                f"{entry.compiler} put nothing on the accelerator.",
+                hint="`edgekit inspect MODEL --target NAME` says what the accelerator takes.",
+            )
+        return compiled
+    reference = read_structure(tflite)
+    on_cpu = audit_compiled(
+        reference,
+        read_compiled(compiled.model, entry.compiler),
+        compiler=entry.compiler,
+        accelerator_ops=compiler.ACCELERATOR_OPS,
+        told_cpu_ops=compiled.told_cpu_ops,
+        reasons=entry.reasons,
+    )
+    on_accelerator = len(reference.ops) - sum(on_cpu.values())
+    return replace(compiled, entry=replace_document(entry, ops_on_cpu=on_cpu, ops_on_accelerator=on_accelerator))
+
+
+def _with_log(err: EdgekitError, log: Path, log_folder: Path, name: CompilerName) -> EdgekitError:
+    """The same error, naming the tool's output where there is any; a folder that is read-only hides nothing."""
+    if not log.is_file() or not log.stat().st_size:
+        return err
+    try:
+        log_folder.mkdir(parents=True, exist_ok=True)
+        kept = Path(shutil.copyfile(log, log_folder / f"compile-{name}.log"))
+    except OSError:
+        kept = Path(shutil.copyfile(log, Path(tempfile.mkdtemp(prefix="edgekit-log-")) / f"compile-{name}.log"))
+    return type(err)(err.message, hint=f"{err.hint} Log: {kept}.", details=err.details)
