@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 
@@ -11,8 +11,13 @@ from edgekit.documents import Document, read_toml
 from edgekit.errors import TargetError
 from edgekit_converters.types import IoDtype, Precision
 
-PositiveInt = Annotated[int, msgspec.Meta(gt=0)]
-PositiveFloat = Annotated[float, msgspec.Meta(gt=0)]
+PositiveInt = Annotated[int, msgspec.Meta(ge=1, le=2**31)]
+Cores = Annotated[int, msgspec.Meta(ge=1, le=1024)]
+Megahertz = Annotated[float, msgspec.Meta(ge=1, le=20_000)]
+Mebibytes = Annotated[int, msgspec.Meta(ge=1, le=2**24)]
+"""Up to 16 TiB; Linux on a board has no less than a few MiB."""
+Kibibytes = Annotated[int, msgspec.Meta(ge=1, le=2**22)]
+"""Up to 4 GiB: caches, on-chip memory, a microcontroller's flash."""
 Url = Annotated[str, msgspec.Meta(pattern=r"^https?://\S+$")]
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 CompilerName = Literal["edgetpu", "vela", "litert-aot", "rknn", "hailo", "tensorrt"]
@@ -24,12 +29,12 @@ class Cpu(Document, frozen=True, kw_only=True):
     """The cores that run what no accelerator takes."""
 
     architecture: Literal["aarch64", "armv7l", "x86_64", "cortex-m"]
-    cores: PositiveInt
+    cores: Cores
     model: str
     """Such as ``Cortex-A72``."""
-    clock_mhz: PositiveFloat | None = None
+    clock_mhz: Megahertz | None = None
     """Highest clock; None where it differs between machines."""
-    cache_kib: PositiveInt | None = None
+    cache_kib: Kibibytes | None = None
     """Last level of cache that the cores share; None where it differs or is not told."""
     source: Url
 
@@ -37,11 +42,11 @@ class Cpu(Document, frozen=True, kw_only=True):
 class Memory(Document, frozen=True, kw_only=True):
     """What holds the model and its activations."""
 
-    ram_mib: tuple[PositiveInt, ...] = ()
+    ram_mib: tuple[Mebibytes, ...] = ()
     """Every size the board is sold with; empty where it differs between machines."""
-    sram_kib: PositiveInt | None = None
+    sram_kib: Kibibytes | None = None
     """On-chip memory: what a microcontroller's arena lives in, or an accelerator works from."""
-    flash_kib: PositiveInt | None = None
+    flash_kib: Kibibytes | None = None
     """What a microcontroller's program and model are stored in."""
     source: Url | None = None
 
@@ -59,8 +64,10 @@ class Accelerator(Document, frozen=True, kw_only=True):
     """File of ``targets/rules/`` that says which ops it takes; None where nobody tells, and no prediction is made."""
     max_subgraphs: PositiveInt | None = None
     """Partitions it can run; None where there is no limit."""
-    cache_kib: PositiveInt | None = None
+    cache_kib: Kibibytes | None = None
     """Memory of its own that weights stay in."""
+    device_nodes: tuple[str, ...] = ()
+    """Files such as ``/dev/apex_0``, one of which the delegate opens; ``edgekit doctor`` looks at them."""
     options: dict[str, str] = msgspec.field(default_factory=dict)
     """Handed to the delegate library when it is loaded."""
     settings: dict[str, str] = msgspec.field(default_factory=dict)
@@ -140,12 +147,16 @@ class Target(Document, frozen=True, kw_only=True):
         return self.accelerators[0].delegate if self.accelerators else "none"
 
 
+HERE = Path(__file__).parent
+SHIPPED = HERE / "targets" if (HERE / "targets").is_dir() else HERE.parent / "targets"
+"""Profiles that come with edgekit: in the package, or beside it in a checkout."""
+OWN_FORMATS: dict[str, CompilerName] = {"rknn": "rknn", "hailo": "hailo", "tensorrt": "tensorrt"}
+"""Runtime that reads no .tflite -> the compiler that makes its file."""
+
+
 def target_folders(directory: Path) -> tuple[Path, ...]:
     """Where profiles are looked for: the user's ``./targets`` first, then the package's or the checkout's."""
-    shipped = Path(__file__).parent / "targets"
-    if not shipped.is_dir():
-        shipped = Path(__file__).parent.parent / "targets"
-    return (directory / "targets", shipped)
+    return (directory / "targets", SHIPPED)
 
 
 def _profile_files(directory: Path) -> Iterator[Path]:
@@ -160,24 +171,112 @@ def _profile_files(directory: Path) -> Iterator[Path]:
 def read_target(path: Path) -> Target:
     """Read one profile; raises TargetError naming file, key, what was found and what was expected."""
     target = read_toml(path, Target, TargetError)
+    wrong = next(_contradictions(target, path), None)
+    if wrong is not None:
+        raise TargetError(f"{path}: {wrong.key}: found {wrong.found}, expected {wrong.expected}.", hint=wrong.fix)
+    return target
+
+
+class _Contradiction(NamedTuple):
+    """Two keys of a profile that cannot both be true."""
+
+    key: str
+    found: str
+    expected: str
+    fix: str
+
+
+def _contradictions(target: Target, path: Path) -> Iterator[_Contradiction]:
     if target.name != path.stem:
-        raise TargetError(
-            f"{path}: name: found {target.name!r}, expected {path.stem!r}, the name of the file.",
-            hint="Rename the file or the target; the two are one.",
+        yield _Contradiction(
+            "name",
+            repr(target.name),
+            f"{path.stem!r}, the name of the file",
+            "Rename the file or the target; the two are one.",
         )
-    rules = target.quantization
+    yield from _of_quantization(target.quantization)
+    for place, accelerator in enumerate(target.accelerators):
+        yield from _of_accelerator(target, place, accelerator, (path.parent, SHIPPED))
+    yield from _of_system(target)
+    if (target.support.build == "planned" or target.support.deploy == "elsewhere") and not target.support.missing:
+        yield _Contradiction(
+            "support.missing",
+            "nothing",
+            "a sentence that says what is not there, or what brings the file to the device",
+            "Write it for the user; `edgekit build` and `edgekit deploy` show it.",
+        )
+
+
+def _of_quantization(rules: QuantizationRules) -> Iterator[_Contradiction]:
     if rules.default_precision not in rules.precisions:
-        raise TargetError(
-            f"{path}: quantization.default_precision: found {rules.default_precision!r}, "
-            f"expected one of quantization.precisions {list(rules.precisions)}.",
-            hint="Add it to the precisions, or choose another default.",
+        yield _Contradiction(
+            "quantization.default_precision",
+            repr(rules.default_precision),
+            f"one of quantization.precisions {list(rules.precisions)}",
+            "Add it to the precisions, or choose another default.",
         )
     if "int16x8" in rules.precisions and not rules.int16_activations:
-        raise TargetError(
-            f"{path}: quantization.precisions: found 'int16x8', expected none of it without int16_activations = true.",
-            hint="Set int16_activations = true if the runtime has these kernels, or take int16x8 away.",
+        yield _Contradiction(
+            "quantization.precisions",
+            "'int16x8'",
+            "none of it without int16_activations = true",
+            "Set int16_activations = true if the runtime has these kernels, or take int16x8 away.",
         )
-    return target
+
+
+def _of_accelerator(
+    target: Target, place: int, accelerator: Accelerator, folders: tuple[Path, ...]
+) -> Iterator[_Contradiction]:
+    key = f"accelerators[{place}]"
+    if accelerator.name in {other.name for other in target.accelerators[:place]}:
+        free = "a name that no accelerator before it has"
+        yield _Contradiction(f"{key}.name", repr(accelerator.name), free, "Name each differently.")
+    if accelerator.settings and accelerator.compiler is None:
+        yield _Contradiction(
+            f"{key}.settings",
+            ", ".join(sorted(accelerator.settings)),
+            "none without a compiler, whose settings they are",
+            'Add compiler = "..."; what a delegate library takes when it is loaded is called options.',
+        )
+    if accelerator.rules is None:
+        return
+    known = sorted({file.stem for folder in folders for file in (folder / "rules").glob("*.toml")})
+    if accelerator.rules not in known:
+        close = difflib.get_close_matches(accelerator.rules, known, n=1)
+        yield _Contradiction(
+            f"{key}.rules",
+            repr(accelerator.rules),
+            f"the name of a file of targets/rules/: {', '.join(known)}",
+            f"Did you mean {close[0]!r}?" if close else "Leave `rules` away where nobody tells which ops it takes.",
+        )
+
+
+def _of_system(target: Target) -> Iterator[_Contradiction]:
+    """A microcontroller has no system, its program and its arena have a size, and TFLite Micro runs there."""
+    micro = [target.os == "none", target.cpu.architecture == "cortex-m", target.runtime.kind == "tflm"]
+    if any(micro) and not all(micro):
+        yield _Contradiction(
+            "os",
+            f"{target.os!r} with cpu.architecture {target.cpu.architecture!r} and runtime.kind {target.runtime.kind!r}",
+            "'none', 'cortex-m' and 'tflm' together, or none of the three",
+            "A microcontroller is all three; a board that runs Linux or Android is none of them.",
+        )
+    for key in ("flash_kib", "sram_kib"):
+        if target.os == "none" and getattr(target.memory, key) is None:
+            yield _Contradiction(
+                f"memory.{key}",
+                "nothing",
+                "its size, as os is 'none'",
+                "It decides whether model and arena fit; the data sheet of the microcontroller tells it.",
+            )
+    needed = OWN_FORMATS.get(target.runtime.kind)
+    if needed is not None and needed not in {accelerator.compiler for accelerator in target.accelerators}:
+        yield _Contradiction(
+            "runtime.kind",
+            repr(target.runtime.kind),
+            f"an accelerator with compiler = {needed!r}, which makes the file that this runtime reads",
+            'Add it to the accelerator, or use runtime.kind = "tflite".',
+        )
 
 
 def list_targets(directory: Path = Path()) -> tuple[Target, ...]:

@@ -13,6 +13,7 @@ from .parent import end_with_parent
 
 COMMANDS = {
     "info": "machine",
+    "doctor": "doctor",
     "bench": "bench",
     "bench-process": "measure",
     "compare": "compare",
@@ -22,6 +23,8 @@ COMMANDS = {
     "record-process": "schedule",
     "stages": "stages",
     "stages-process": "stages",
+    "profile": "profile",
+    "profile-process": "profile",
     "streams": "streams",
     "streams-process": "streams",
     "infer": "infer",

@@ -1,10 +1,11 @@
-"""``edgekit doctor``: what this machine has, and how to get what it has not."""
+"""``edgekit doctor``: what this machine and a device have, and how to get what they have not."""
 
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import click
 
-from edgekit.cli.options import common, emit, output, progress
+from edgekit.cli.options import common, emit, option, output, progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,10 +17,11 @@ INSTALLABLE = ("onnx",)
 
 
 @click.command()
+@option("--device", help="Look at this device, too: a name in device_configs/, user@host, or local.")
 @click.option("--install", type=click.Choice(INSTALLABLE), help="Make this tool's environment now (downloads 0.2 GB).")
 @common
-def command(install: str | None, *, as_json: bool, verbose: bool) -> None:  # noqa: ARG001 - acts in its callback
-    """Show what this machine has of what edgekit needs, with what installs the rest.
+def command(device: str | None, install: str | None, *, as_json: bool, verbose: bool) -> None:  # noqa: ARG001
+    """Show what this machine has of what edgekit needs, with what installs the rest; with --device a board as well.
 
     Ends with exit code 1 where something is broken; what is only missing is optional.
     """
@@ -30,7 +32,7 @@ def command(install: str | None, *, as_json: bool, verbose: bool) -> None:  # no
     if install is not None:
         with progress() as bar:
             install_tool(install, bar_progress(bar))
-    checks = examine()
+    checks = examine() if device is None else (*examine(), *_ask(device))
     if as_json:
         emit({"checks": checks})
     else:
@@ -39,15 +41,29 @@ def command(install: str | None, *, as_json: bool, verbose: bool) -> None:  # no
         click.get_current_context().exit(1)
 
 
+def _ask(name: str) -> "tuple[Check, ...]":
+    from edgekit.doctor import examine_device
+    from edgekit.target import load_target
+    from edgekit.transport import connect, find_device
+
+    device = find_device(name)
+    target = load_target(device.table.target) if device.table.target else None
+    with connect(device) as connection:
+        return examine_device(connection, target)
+
+
 def render(checks: "Sequence[Check]") -> None:
-    """A table on stdout, each fix below its line."""
+    """A table on stdout for every place, each fix below its line."""
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table("", "", "found", "for", box=None, pad_edge=False, show_header=False)
     colours = {"ok": "green", "missing": "yellow", "broken": "red"}
-    for check in checks:
-        table.add_row(f"[{colours[check.state]}]{check.state}[/]", check.name, escape(check.found), check.purpose)
-        if check.fix is not None:
-            table.add_row("", "", f"[dim]fix: {escape(check.fix)}[/]", "")
-    output().print(table)
+    for where, group in groupby(checks, key=lambda check: check.where):
+        table = Table("", "", "found", "for", box=None, pad_edge=False, show_header=False)
+        for check in group:
+            state, name = f"[{colours[check.state]}]{check.state}[/]", escape(check.name)
+            table.add_row(state, name, escape(check.found), escape(check.purpose))
+            if check.fix is not None:
+                table.add_row("", "", f"[dim]fix: {escape(check.fix)}[/]", "")
+        output().print(f"[bold]{escape(where)}[/bold]")
+        output().print(table)

@@ -9,7 +9,9 @@ from edgekit import doctor
 from edgekit.cli import cli
 from edgekit.cli.doctor import INSTALLABLE
 from edgekit.cli.failures import guarded
+from edgekit.doctor import host
 from edgekit.errors import ModelError
+from edgekit.versions import version_of
 from edgekit_converters import environments
 from edgekit_converters.environments import TOOLS, inspect_environment
 from edgekit_converters.errors import SourceError
@@ -38,8 +40,7 @@ def test_what_can_be_installed_is_what_there_are_tools_for() -> None:
 def test_what_is_missing_is_named_with_what_installs_it(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    versions = {"ai-edge-litert": "2.3.0", "onnx": None}
-    monkeypatch.setattr(doctor, "version_of", lambda name: versions.get(name, "1.0"))
+    monkeypatch.setattr(host, "version_of", lambda name: None if name == "onnx" else version_of(name))
     code, out, _ = run(capsys)
     assert code == 0, "what is missing is optional"
     assert "not installed" in out
@@ -63,14 +64,26 @@ def test_without_a_python_for_it_doctor_says_how_to_get_one(
         doctor.install("onnx", lambda *_: None)
 
 
+def test_a_package_outside_its_range_is_broken_and_named_with_the_range(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host, "version_of", lambda name: "1.13.0" if name == "torch" else version_of(name))
+    code, out, _ = run(capsys)
+    assert code == 1
+    assert "1.13.0, and edgekit works with <2.15,>=2.4" in out
+    assert 'fix: pip install "torch<2.15,>=2.4"' in out
+
+
 def test_json_has_every_check(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "--json")
     document = json.loads(out)
     assert (code, document["schema_version"]) == (0, 1)
     checks = {check["name"]: check for check in document["checks"]}
     assert {"python", "architecture", "ai-edge-litert", "torch", "onnxruntime", "onnx2tf"} <= set(checks)
-    assert {check["group"] for check in checks.values()} == {"machine", "package", "environment"}
-    assert all(check["fix"] for check in checks.values() if check["state"] != "ok")
+    assert {"machine", "package", "environment", "compiler", "sensor", "permission"} <= {
+        check["group"] for check in document["checks"]
+    }
+    assert all(check["fix"] for check in document["checks"] if check["state"] != "ok")
 
 
 def test_a_broken_environment_fails(capsys: pytest.CaptureFixture[str]) -> None:
