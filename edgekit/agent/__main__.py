@@ -18,6 +18,8 @@ COMMANDS = {
     "bench-process": "measure",
     "compare": "compare",
     "compare-process": "blocks",
+    "coverage": "coverage",
+    "coverage-process": "coverage",
     "record": "record",
     "clock": "clock",
     "record-process": "schedule",
@@ -114,7 +116,8 @@ def _call(name: str, emit: Emit) -> Any:
         raise AgentError(
             "device",
             "The delegate cannot be used: %s" % err,
-            "Check the path of the library on the device, or choose xnnpack or none.",
+            err.hint,
+            {"delegate_refused": True},
         ) from err
 
 
