@@ -3,10 +3,11 @@
 from collections.abc import Callable, Mapping
 
 from edgekit.placement.context import Context
+from edgekit.placement.xnnpack import XNNPACK_CHECKS
 from edgekit_converters.structure import OpInfo
 
 Check = Callable[[OpInfo, Context], str | None]
 """Returns None where the op holds to it, else the reason it does not, as the end of a sentence about the op."""
 
-CHECKS: Mapping[str, Check] = {}
+CHECKS: Mapping[str, Check] = {**XNNPACK_CHECKS}
 """Every name that a rule may give under ``checks``."""

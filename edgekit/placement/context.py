@@ -1,6 +1,6 @@
 """What surrounds an op in its subgraph, for checks that must look further than the op."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from edgekit_converters.structure import OpInfo, Structure, TensorInfo
@@ -18,6 +18,8 @@ class Context:
     """Tensor index -> the ops that read it, each once."""
     outputs: frozenset[int]
     """Tensor indices that the caller of the model reads; empty for a subgraph that an op calls."""
+    fits: Callable[[OpInfo], bool] = lambda _: False
+    """Whether the rules that are being matched take another op, for an op that is taken only with its readers."""
 
     def maker(self, tensor: TensorInfo | None) -> OpInfo | None:
         """The op that writes a tensor; None for inputs, constants and inputs left out."""

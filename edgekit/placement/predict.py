@@ -1,6 +1,7 @@
 """Predict from rules which op runs where. Pure: nothing is run, nothing is read."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from edgekit.placement.context import Context, context_of
@@ -80,6 +81,7 @@ def _offer(
 ) -> tuple[Step, ...]:
     """The plan after one accelerator; what it does not take is added to ``refusals``."""
     ops = {op.index: op for op in context.ops}
+    context = replace(context, fits=lambda op: explain(op, rules, context) is None)
     left = [index for step in plan if step.processor == CPU for index in step.ops]
     fits: set[int] = set()
     for index in left:
