@@ -7,7 +7,7 @@ import traceback
 from importlib import import_module
 from typing import Any, List, Optional
 
-from . import runtime
+from . import delegates, runtime
 from .events import AgentError, Emit, emitter, read_request, take_stdout
 from .parent import end_with_parent
 
@@ -112,7 +112,7 @@ def _call(name: str, emit: Emit) -> Any:
             "The runtime of the device refuses the model: %s" % err,
             "`edgekit inspect` shows its operators; `edgekit device setup NAME` installs a newer runtime.",
         ) from err
-    except runtime.DelegateRefused as err:
+    except delegates.DelegateRefused as err:
         raise AgentError(
             "device",
             "The delegate cannot be used: %s" % err,

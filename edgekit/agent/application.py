@@ -82,7 +82,7 @@ def load(path: str, delegate: Optional[str] = None, num_threads: int = 1) -> Loa
 
     Raises:
         AgentError: no model there (kind ``device``), or its files are not what the manifest says (``integrity``).
-        runtime.RuntimeMissing, runtime.ModelRefused, runtime.DelegateRefused: it cannot run here.
+        runtime.RuntimeMissing, runtime.ModelRefused, delegates.DelegateRefused: it cannot run here.
     """
     return LoadedModel(path, delegate, num_threads)
 

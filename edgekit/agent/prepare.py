@@ -3,6 +3,7 @@
 from typing import Any, BinaryIO, Dict
 
 from . import runtime
+from .delegates import DelegateRefused
 from .events import Emit, Request, Result
 
 
@@ -20,7 +21,7 @@ def prepare(request: Request, stdin: BinaryIO, emit: Emit) -> Result:  # noqa: A
             model = runtime.Model(request["model"], delegate)
             results.append((model, model.run(_random_inputs(model))))
             refusals[delegate] = None
-        except (runtime.ModelRefused, runtime.DelegateRefused) as err:
+        except (runtime.ModelRefused, DelegateRefused) as err:
             refusals[delegate] = str(err)
     disagreement = {}
     if len(results) > 1:

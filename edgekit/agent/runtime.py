@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import inspect
 import os
 import sys
 import tempfile
-from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Sequence
+
+from .delegates import MAX_REASON, DelegateRefused, load_delegate
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,8 +31,7 @@ RUNTIMES = (
 
 XNNPACK = "xnnpack"
 NONE = "none"
-MAX_REASON = 400
-"""Characters of what the runtime says about a model it refuses."""
+NO_FUSION = "experimental_disable_delegate_node_fusion"
 
 
 class RuntimeMissing(Exception):
@@ -37,10 +40,6 @@ class RuntimeMissing(Exception):
 
 class ModelRefused(Exception):
     """The runtime will not load, prepare or run this model."""
-
-
-class DelegateRefused(Exception):
-    """The delegate library cannot be loaded or refuses the model."""
 
 
 class Tensor:
@@ -118,7 +117,10 @@ class Model:
     """A model that is loaded, prepared and ready to run.
 
     ``delegate``: ``xnnpack`` (the runtime's default), ``none`` (its plain kernels), or the path of an external
-    delegate library. ``model`` is a path or the bytes of a .tflite.
+    delegate library, which gets ``delegate_options``. ``model`` is a path or the bytes of a .tflite. Without ``fusion``
+    every op that a delegate takes has a node of its own, where ``tells_nodes()``: for looking, not for running.
+
+    Raises ModelRefused, DelegateRefused, RuntimeMissing.
     """
 
     def __init__(
@@ -127,6 +129,8 @@ class Model:
         delegate: str = XNNPACK,
         num_threads: int = 1,
         preserve_all_tensors: bool = False,
+        delegate_options: Mapping[str, str] = MappingProxyType({}),
+        fusion: bool = True,
     ) -> None:
         self.runtime, self.version, module = find_runtime()
         self.delegate = delegate
@@ -142,19 +146,26 @@ class Model:
         if delegate == NONE:
             arguments["experimental_op_resolver_type"] = module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         elif delegate != XNNPACK:
-            try:
-                arguments["experimental_delegates"] = [module.load_delegate(delegate)]
-            except (ValueError, OSError, RuntimeError, AttributeError) as err:  # the last: a library of another kind
-                raise DelegateRefused("%s: %s" % (delegate, err)) from err
+            arguments["experimental_delegates"] = [load_delegate(module, delegate, delegate_options)]
+        if not fusion:
+            arguments[NO_FUSION] = True
         self._open: Callable[[], Any] = lambda: module.Interpreter(**arguments)
         try:
             with _without_notes():
                 self.interpreter = self._open()
+                self.nodes_before = len(self.ops())  # XNNPACK comes when tensors are allocated
                 self.interpreter.allocate_tensors()
                 self.inputs, self.outputs = self._tensors()  # follows the signature, which may point at nothing
-                self._has_resources = _has_resources(self.interpreter)
+                self._has_resources = any(op["op_name"] == "VAR_HANDLE" for op in self.ops())
         except (ValueError, RuntimeError) as err:
+            if "experimental_delegates" in arguments:
+                raise _refused_with(delegate, _reason(err)) from err
             raise ModelRefused(_reason(err)) from err
+
+    def ops(self) -> Sequence[Mapping[str, Any]]:
+        """``index``, ``op_name``, ``inputs`` and ``outputs`` of every node; the model's own first, see coverage.py."""
+        ops: Sequence[Mapping[str, Any]] = self.interpreter._get_ops_details()  # noqa: SLF001 - told nowhere else
+        return ops
 
     def _tensors(self) -> tuple[list[Tensor], list[Tensor]]:
         interpreter = self.interpreter
@@ -204,9 +215,16 @@ class Model:
         return self.get_outputs()
 
 
-def _has_resources(interpreter: Any) -> bool:
-    """Whether it keeps state in variables of its own (TensorFlow's), which nothing but a new interpreter empties."""
-    return any(details["op_name"] == "VAR_HANDLE" for details in interpreter._get_ops_details())  # noqa: SLF001 - told nowhere else
+def tells_nodes() -> bool:
+    """Whether the runtime can give every delegated op a node of its own (ai-edge-litert can, tflite-runtime not)."""
+    return NO_FUSION in inspect.signature(find_runtime()[2].Interpreter.__init__).parameters
+
+
+def _refused_with(delegate: str, reason: str) -> DelegateRefused:
+    return DelegateRefused(
+        "The model cannot be prepared with %s: %s" % (delegate, reason),
+        "If it runs with --delegate none, the delegate refuses it: look at its operators with `edgekit inspect`.",
+    )
 
 
 def _named(

@@ -9,6 +9,7 @@ from edgekit.artifact import Artifact
 from edgekit.device import resolve_device
 from edgekit.transport import Connection, connect
 from tests.artifacts import make_artifact
+from tests.unit.delegate_library import build_library
 
 
 @pytest.fixture
@@ -30,3 +31,9 @@ def versions(tmp_path: Path, cases: Path) -> list[Artifact]:
     """Four versions of one small model."""
     model = (cases / "models" / "tflm" / "hello_world_int8.tflite").read_bytes()
     return [make_artifact(tmp_path / f"v{n}", model, tools={"edgekit": str(n)}) for n in range(4)]
+
+
+@pytest.fixture(scope="session")
+def elementwise(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real external delegate, see ``delegate/elementwise.c``."""
+    return build_library(tmp_path_factory.mktemp("delegate") / "libelementwise.so")

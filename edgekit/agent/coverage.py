@@ -1,0 +1,157 @@
+"""``coverage``: which nodes a delegate really took, read from the runtime and not from what was expected.
+
+Two routes. A run in which every op that is delegated gets a DELEGATE node of its own names the op by its outputs
+(ai-edge-litert: ``experimental_disable_delegate_node_fusion``). In a run as it always is, what lies between a DELEGATE
+node's outputs and its inputs is what it runs; every runtime tells that. Nodes of DELEGATE that are there before the
+tensors are allocated are the external delegate's, later ones XNNPACK's, which takes from what is left.
+"""
+
+from typing import Any, BinaryIO, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set
+
+from . import runtime
+from .cache import fetch
+from .child import run_child
+from .delegates import library_facts
+from .events import Emit, Request, Result
+from .layout import sha256
+
+DELEGATE = "DELEGATE"
+EXTERNAL = "external"
+OWNERS = (EXTERNAL, runtime.XNNPACK)
+"""Who may take nodes, in this order."""
+
+Ops = Sequence[Mapping[str, Any]]
+"""``_get_ops_details()``: the model's own ops in the order of the file, then a DELEGATE for every partition."""
+
+
+class Taken(NamedTuple):
+    """What delegates took of subgraph 0."""
+
+    ops: List[str]
+    """The model's own ops."""
+    nodes: Dict[str, List[int]]
+    """``external`` and ``xnnpack`` -> indices into ``ops``."""
+    partitions: Dict[str, int]
+
+
+def coverage(request: Request, stdin: BinaryIO, emit: Emit) -> Result:
+    """The ``coverage`` command; the model is loaded in a process of its own, as a delegate may crash.
+
+    request: ``root``; ``files`` (see ``cache.fetch``); ``model`` (sha256), ``delegate``, ``delegate_options``,
+    ``num_threads``. Returns what ``coverage_process`` does.
+    """
+    paths = fetch(request["root"], request["files"], stdin, emit)
+    options = {key: request[key] for key in ("delegate", "delegate_options", "num_threads")}
+    return run_child("coverage-process", dict(options, model=paths[request["model"]]), stdin, lambda: emit("alive"))
+
+
+def coverage_process(request: Request, _stdin: BinaryIO, _emit: Emit) -> Result:
+    """The ``coverage-process`` command: the child of ``coverage``; ``model`` is a path.
+
+    Returns ``runtime`` ({name, version}), ``ops`` (names, subgraph 0), ``taken`` (list of ``delegate``, ``nodes``:
+    indices into ``ops``, ``partitions``), ``route`` (``node by node`` or ``walked back``), ``differ`` (nodes that the
+    two routes do not agree on; what counts then is the run as it always is), and ``library`` (see ``library_facts``,
+    and ``sha256``; None for the runtime's own delegates).
+    """
+    fused = _open(request)
+    found, route, differ = walk_back(fused.ops(), fused.nodes_before), "walked back", []  # type: Taken, str, List[int]
+    if runtime.tells_nodes():
+        single = _open(request, fusion=False)
+        each = node_by_node(single.ops(), single.nodes_before)
+        differ = sorted({node for name in OWNERS for node in set(each.nodes[name]) ^ set(found.nodes[name])})
+        route = route if differ else "node by node"
+    return {
+        "runtime": {"name": fused.runtime, "version": fused.version},
+        "ops": found.ops,
+        "taken": describe(found, request["delegate"]),
+        "route": route,
+        "differ": differ,
+        "library": _library(request["delegate"]),
+    }
+
+
+def describe(found: Taken, delegate: str) -> List[Dict[str, Any]]:
+    """``delegate``, ``nodes`` and ``partitions`` of each that took something; ``delegate``: the one asked for."""
+    return [
+        {
+            "delegate": delegate if name == EXTERNAL else name,
+            "nodes": found.nodes[name],
+            "partitions": found.partitions[name],
+        }
+        for name in OWNERS
+        if found.partitions[name]
+    ]
+
+
+def walk_back(ops: Ops, before: int) -> Taken:
+    """From the outputs of each DELEGATE node back over the model's own ops to its inputs; ``before``: see ``_owner``.
+
+    An op in a delegate's partition whose outputs nobody reads is not reached.
+    """
+    own, delegated = _split(ops)
+    producers = {int(tensor): op for op in own for tensor in op["outputs"]}
+    nodes: Dict[str, Set[int]] = {name: set() for name in OWNERS}
+    for node in delegated:
+        reached = nodes[_owner(node, before)]
+        seen = {int(tensor) for tensor in node["inputs"]}
+        waiting = [int(tensor) for tensor in node["outputs"]]
+        while waiting:
+            tensor = waiting.pop()
+            producer = producers.get(tensor)
+            if tensor in seen or producer is None:
+                continue
+            seen.add(tensor)
+            reached.add(int(producer["index"]))
+            waiting.extend(int(source) for source in producer["inputs"])
+    return _taken(own, delegated, nodes, before)
+
+
+def node_by_node(ops: Ops, before: int) -> Taken:
+    """Each DELEGATE node stands for the one op that has its outputs; partitions mean nothing in such a run."""
+    own, delegated = _split(ops)
+    producers = {int(tensor): int(op["index"]) for op in own for tensor in op["outputs"]}
+    nodes: Dict[str, Set[int]] = {name: set() for name in OWNERS}
+    for node in delegated:
+        nodes[_owner(node, before)].update(
+            producers[int(tensor)] for tensor in node["outputs"] if int(tensor) in producers
+        )
+    return _taken(own, delegated, nodes, before)
+
+
+def _split(ops: Ops) -> "tuple[List[Mapping[str, Any]], List[Mapping[str, Any]]]":
+    """The model's own ops, and the DELEGATE nodes, which come after them."""
+    count = next((place for place, op in enumerate(ops) if op["op_name"] == DELEGATE), len(ops))
+    return list(ops[:count]), [op for op in ops[count:] if op["op_name"] == DELEGATE]
+
+
+def _owner(node: Mapping[str, Any], before: int) -> str:
+    """Whose a DELEGATE node is; ``before``: how many nodes there were before the tensors were allocated."""
+    return EXTERNAL if int(node["index"]) < before else runtime.XNNPACK
+
+
+def _taken(
+    own: Sequence[Mapping[str, Any]], delegated: Sequence[Mapping[str, Any]], nodes: Mapping[str, Set[int]], before: int
+) -> Taken:
+    owners = [_owner(node, before) for node in delegated]
+    return Taken(
+        ops=[str(op["op_name"]) for op in own],
+        nodes={name: sorted(nodes[name]) for name in OWNERS},
+        partitions={name: owners.count(name) for name in OWNERS},
+    )
+
+
+def _open(request: Request, fusion: bool = True) -> runtime.Model:
+    return runtime.Model(
+        request["model"],
+        request["delegate"],
+        request["num_threads"],
+        delegate_options=request["delegate_options"],
+        fusion=fusion,
+    )
+
+
+def _library(delegate: str) -> Optional[Dict[str, Any]]:
+    if delegate in (runtime.XNNPACK, runtime.NONE):
+        return None
+    facts = library_facts(delegate)
+    return dict(facts, sha256=None if facts["path"] is None else sha256(facts["path"]))

@@ -1,0 +1,146 @@
+"""What a delegate took, read from the runtime: XNNPACK on and off, and a real external delegate."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgekit.agent.child import run_child
+from edgekit.agent.coverage import EXTERNAL, node_by_node, walk_back
+from edgekit.agent.events import AgentError
+from edgekit.agent.runtime import NONE, XNNPACK, Model
+from tests.unit.delegate_models import chain
+
+pytestmark = pytest.mark.unit
+
+OPS = ("ADD", "MUL", "SIN", "RELU", "ADD")
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    path = tmp_path / "chain.tflite"
+    path.write_bytes(chain(OPS))
+    return path
+
+
+def ask(model: Path, delegate: str, options: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The child command, in a process of its own as on a device."""
+    request = {"model": str(model), "delegate": delegate, "delegate_options": dict(options or {}), "num_threads": 1}
+    return dict(run_child("coverage-process", request))
+
+
+def test_an_external_delegate_and_xnnpack_share_a_model(model: Path, elementwise: Path) -> None:
+    found = ask(model, str(elementwise))
+
+    assert found["ops"] == list(OPS)
+    assert found["taken"] == [
+        {"delegate": str(elementwise), "nodes": [0, 1, 3, 4], "partitions": 2},
+        {"delegate": "xnnpack", "nodes": [2], "partitions": 1},
+    ]
+    assert found["route"] == "node by node"
+    assert found["differ"] == []
+    assert found["library"]["path"] == str(elementwise.resolve())
+    assert found["library"]["bytes"] == elementwise.stat().st_size
+    assert len(found["library"]["sha256"]) == 64
+    assert found["library"]["version"] is None
+
+
+def test_options_reach_the_delegate(model: Path, elementwise: Path) -> None:
+    found = ask(model, str(elementwise), {"ops": "MUL"})
+
+    assert found["taken"][0] == {"delegate": str(elementwise), "nodes": [1], "partitions": 1}
+    assert found["taken"][1]["nodes"] == [0, 2, 3, 4]
+
+
+def test_a_delegate_that_takes_nothing_is_not_among_those_that_took(model: Path, elementwise: Path) -> None:
+    assert [item["delegate"] for item in ask(model, str(elementwise), {"ops": "nothing"})["taken"]] == ["xnnpack"]
+
+
+def test_xnnpack_on_and_off(model: Path) -> None:
+    on, off = ask(model, XNNPACK), ask(model, NONE)
+
+    assert on["taken"] == [{"delegate": "xnnpack", "nodes": [0, 1, 2, 3, 4], "partitions": 1}]
+    assert on["library"] is None
+    assert off["taken"] == []
+
+
+def test_a_library_on_the_loaders_way_is_found_by_its_name(
+    model: Path, elementwise: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(elementwise.parent))
+
+    found = ask(model, elementwise.name)
+
+    assert found["taken"][0]["delegate"] == elementwise.name
+    assert found["library"]["path"] == str(elementwise.resolve())
+
+
+@pytest.mark.parametrize("fail", ["load", "crash_prepare"])
+def test_a_delegate_that_crashes_is_an_error_that_names_it(model: Path, elementwise: Path, fail: str) -> None:
+    with pytest.raises(AgentError) as caught:
+        ask(model, str(elementwise), {"fail": fail})
+
+    assert "was killed by SIGSEGV" in caught.value.message
+    assert "delegate" in caught.value.hint
+
+
+def test_the_delegate_of_these_tests_computes_what_the_runtime_does(model: Path, elementwise: Path) -> None:
+    x = np.linspace(-2, 2, 16, dtype=np.float32)[None]
+    plain = Model(str(model), NONE).run({"x": x})["y"]
+
+    delegated = Model(str(model), str(elementwise)).run({"x": x})["y"]
+    wrong = Model(str(model), str(elementwise), delegate_options={"wrong": "0.5"}).run({"x": x})["y"]
+
+    np.testing.assert_allclose(delegated, plain, rtol=1e-5, atol=1e-6)
+    assert np.abs(wrong - plain).max() > 0.4
+
+
+def node(index: int, name: str, inputs: list[int], outputs: list[int]) -> dict[str, Any]:
+    return {"index": index, "op_name": name, "inputs": inputs, "outputs": outputs}
+
+
+BRANCHES = [
+    node(0, "CONV_2D", [0, 1], [2]),
+    node(1, "SOFTMAX", [2], [3]),
+    node(2, "CONV_2D", [2], [4]),
+    node(3, "ADD", [4, 3], [5]),
+]
+
+
+def test_walking_back_stops_at_what_the_partition_reads() -> None:
+    ops = [*BRANCHES, node(4, "DELEGATE", [0], [2]), node(5, "DELEGATE", [2, 3], [5])]
+
+    found = walk_back(ops, before=5)
+
+    assert found.nodes == {EXTERNAL: [0], XNNPACK: [2, 3]}
+    assert found.partitions == {EXTERNAL: 1, XNNPACK: 1}
+    assert found.ops == ["CONV_2D", "SOFTMAX", "CONV_2D", "ADD"]
+
+
+def test_node_by_node_goes_by_outputs() -> None:
+    ops = [*BRANCHES, node(4, "DELEGATE", [0], [2]), node(5, "DELEGATE", [2], [4]), node(6, "DELEGATE", [3, 4], [5])]
+
+    assert node_by_node(ops, before=4).nodes == {EXTERNAL: [], XNNPACK: [0, 2, 3]}
+
+
+OLD_RUNTIME = os.environ.get("EDGEKIT_TFLITE_RUNTIME_PYTHON", "")
+"""An interpreter that has tflite-runtime, which cannot be installed beside numpy 2."""
+
+
+@pytest.mark.skipif(not OLD_RUNTIME, reason="EDGEKIT_TFLITE_RUNTIME_PYTHON names no Python with tflite-runtime")
+def test_tflite_runtime_is_walked_back(model: Path, elementwise: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", OLD_RUNTIME)
+    version = subprocess.check_output(
+        [OLD_RUNTIME, "-c", "import tflite_runtime as t; print(t.__version__)"], text=True
+    )
+
+    found = ask(model, str(elementwise))
+
+    assert found["runtime"] == {"name": "tflite-runtime", "version": version.strip()}
+    assert found["route"] == "walked back"
+    assert found["taken"][0] == {"delegate": str(elementwise), "nodes": [0, 1, 3, 4], "partitions": 2}
