@@ -1,12 +1,14 @@
 """What a compiler made, read from the file itself: an exit status of 0 says nothing."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from edgekit.errors import AuditError, CompilerError
 from edgekit_converters.errors import ConverterError
-from edgekit_converters.structure import Structure, read_structure
-from edgekit_converters.types import TensorSpec
+from edgekit_converters.structure import OpInfo, Structure, read_structure
+from edgekit_converters.types import Finding, TensorSpec
+
+SHOWN_REASONS = 3
 
 
 def read_compiled(tflite: bytes, compiler: str) -> Structure:
@@ -23,6 +25,27 @@ def ops_on_cpu(compiled: Structure, accelerator_ops: frozenset[str]) -> dict[str
     """Operator -> how many are left to the CPU, by name. Pure."""
     names = (op.custom or op.name for op in compiled.ops if op.custom not in accelerator_ops)
     return dict(sorted(Counter(names).items()))
+
+
+def taken_ops(reference: Structure, compiled: Structure, accelerator_ops: frozenset[str]) -> tuple[int, ...]:
+    """Indices of the reference's ops, of subgraph 0, that the accelerator runs. Pure.
+
+    A compiler keeps the ops that it leaves to the CPU, with the names of their outputs.
+    """
+    left = {_identity(op) for op in compiled.ops if op.subgraph == 0 and op.custom not in accelerator_ops}
+    return tuple(op.index for op in reference.ops if op.subgraph == 0 and _identity(op) not in left)
+
+
+def check_memory(used_kib: float | None, has_kib: float | None, *, what: str, target: str) -> Iterator[Finding]:
+    """Does the compiled model fit? Pure; nothing is known where either is None."""
+    if used_kib is not None and has_kib is not None and used_kib > has_kib:
+        yield Finding(
+            name="does-not-fit",
+            severity="error",
+            message=f"The compiled model uses {used_kib:,.1f} KiB of {what}; {target} has {has_kib:,.0f} KiB.",
+            fix="Choose another memory mode or setting of the compiler, make the model smaller, or correct the "
+            "profile's [memory] if the board has more.",
+        )
 
 
 def audit_compiled(
@@ -70,16 +93,20 @@ def _something_on_the_accelerator(
 ) -> None:
     if any(op.custom in accelerator_ops for op in compiled.ops):
         return
-    why = "; ".join(f"{name}: {reasons[name]}" for name in list(reasons)[:3])
+    why = "; ".join(dict.fromkeys(list(reasons.values())[:SHOWN_REASONS]))
     dtypes = {tensor.dtype for tensor in compiled.tensors}
     raise AuditError(
         f"{compiler} put nothing on the accelerator: all {sum(on_cpu.values())} ops are left to the CPU "
-        f"({_listed(on_cpu)}). {why or 'It gives no reason'}.",
+        f"({_listed(on_cpu)}). {f'Why: {why}' if why else 'It gives no reason'}.",
         hint="Build with --precision int8: the accelerator computes in integers."
         if "float32" in dtypes and "int8" not in dtypes
         else "`edgekit inspect MODEL --target NAME` says what the accelerator takes.",
         details={"ops_on_cpu": dict(on_cpu), "reasons": dict(reasons)},
     )
+
+
+def _identity(op: OpInfo) -> tuple[str, tuple[str, ...]]:
+    return op.custom or op.name, tuple(tensor.name for tensor in op.outputs)
 
 
 def _same_io(kind: str, expected: tuple[TensorSpec, ...], found: tuple[TensorSpec, ...], compiler: str) -> None:

@@ -82,7 +82,8 @@ def how_it_ended(name: str, ran: Ran) -> str:
         known = number in set(signal.Signals)
         how = SIGNALS.get(signal.Signals(number), "") if known else ""
         how = how or f"was ended by signal {signal.Signals(number).name if known else number}"
-    last = [line.strip() for line in ran.output.splitlines() if line.strip()][-LAST_LINES:]
+    last = [line.strip() for line in ran.output.splitlines() if line.strip()]
+    last = last[-1:] if any(line.startswith("Traceback (most recent") for line in last) else last[-LAST_LINES:]
     return f"{name} {how}: {' / '.join(last)}" if last else f"{name} {how} and said nothing."
 
 
