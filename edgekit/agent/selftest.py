@@ -49,7 +49,7 @@ def self_test(request: Request, stdin: BinaryIO, emit: Emit) -> Result:
         found = model.run(inputs)
         emit("vector", number=number, count=len(golden["vectors"]))
         for item in model.outputs:
-            result = _compare(_read_tensor(folder, vector["outputs"], item), found[item.name], tolerance)
+            result = compare_output(_read_tensor(folder, vector["outputs"], item), found[item.name], tolerance)
             result.update(vector=number, output=item.name)
             if item.name not in worst or _badness(result) > _badness(worst[item.name]):
                 worst[item.name] = result
@@ -100,7 +100,7 @@ def check(child: Child, delegate: str, host: Host, meanwhile: Callable[[], None]
         raise AgentError(
             "self-test",
             "The device computes something else than the machine that built the artifact: %s (delegate %s, %s %s)."
-            % (_explain(bad), delegate, report["runtime"], report["version"]),
+            % (explain_difference(bad), delegate, report["runtime"], report["version"]),
             "Try another delegate in the device's table (xnnpack or none), or install another runtime with "
             "`edgekit device setup NAME`.",
             {"self_test": report},
@@ -162,7 +162,7 @@ def _broken(reason: str) -> AgentError:
     return AgentError("integrity", "The golden vectors do not fit the model: %s." % reason, "Build the artifact again.")
 
 
-def _compare(expected: "Array", found: "Array", tolerance: Mapping[str, Any]) -> Result:
+def compare_output(expected: "Array", found: "Array", tolerance: Mapping[str, Any]) -> Result:
     """One output of one vector against what it must be.
 
     ``difference`` is in steps for integers; for floats it is relative to the largest absolute expected value.
@@ -229,7 +229,7 @@ def _badness(result: Result) -> float:
     return difference + (0.0 if result["passed"] else 1e300)
 
 
-def _explain(result: Result) -> str:
+def explain_difference(result: Result) -> str:
     where = "output %r of vector %d" % (result["output"], result["vector"])
     difference = result["difference"]
     if difference is None:

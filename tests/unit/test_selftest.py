@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from edgekit.agent.events import AgentError
-from edgekit.agent.selftest import _compare, self_test
+from edgekit.agent.selftest import compare_output, self_test
 from edgekit.artifact import GOLDEN, Artifact
 from tests.artifacts import make_artifact
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.unit
 
 
 def compare(expected: Any, found: Any, **tolerance: Any) -> Mapping[str, Any]:
-    return _compare(np.asarray(expected), np.asarray(found), tolerance)
+    return compare_output(np.asarray(expected), np.asarray(found), tolerance)
 
 
 @given(hnp.arrays(np.int8, st.tuples(st.just(1), st.integers(1, 20))), st.integers(0, 5))
