@@ -80,7 +80,11 @@ def _explain(text: str, value: Any, where: str) -> str:
     key = place.strip("`").rpartition("key` in `")[2].removeprefix("$").lstrip(".")
     key = key or _missing_key(reason) or "(top level)"
     found = _lookup(value, key)
-    shown = f", found {found!r}" if found is not None and "got" in reason and not isinstance(found, dict) else ""
+    shown = (
+        f", found {found!r}"
+        if found is not None and reason.startswith("Expected") and not isinstance(found, dict)
+        else ""
+    )
     return f"{where}: {key}: {reason}{shown}."
 
 

@@ -146,6 +146,11 @@ class Target(Document, frozen=True, kw_only=True):
         """The delegate a deployment uses: the first accelerator's, or ``none`` for the plain CPU kernels."""
         return self.accelerators[0].delegate if self.accelerators else "none"
 
+    @property
+    def delegate_options(self) -> dict[str, str]:
+        """What that delegate is loaded with."""
+        return self.accelerators[0].options if self.accelerators else {}
+
 
 HERE = Path(__file__).parent
 SHIPPED = HERE / "targets" if (HERE / "targets").is_dir() else HERE.parent / "targets"

@@ -10,7 +10,7 @@ from edgekit.device import resolve_device
 from edgekit.errors import DeviceConfigError, EdgekitError, ProjectError, TargetError
 from edgekit.plan import BuildOptions, plan
 from edgekit.project import Project, load_project, parse_fraction
-from edgekit.target import load_target
+from edgekit.target import load_target, target_file
 
 pytestmark = pytest.mark.unit
 PROJECT = """
@@ -109,12 +109,6 @@ def test_a_fraction_without_a_unit_is_refused_with_both_spellings(text: str) -> 
             ProjectError,
             "nothing to measure",
         ),
-        (
-            BuildOptions(model="m.h5", calibration="c"),
-            "coral-usb",
-            TargetError,
-            "cannot build for coral-usb yet",
-        ),
     ],
 )
 def test_a_plan_that_cannot_be_kept_is_refused(
@@ -123,6 +117,17 @@ def test_a_plan_that_cannot_be_kept_is_refused(
     with pytest.raises(kind, match=message) as caught:
         plan(Project(), load_target(target), options)
     assert caught.value.hint
+
+
+def test_a_target_that_is_only_planned_is_refused_with_its_own_words(tmp_path: Path) -> None:
+    text = target_file("rpi4").read_text().replace('name = "rpi4"', 'name = "mine"')
+    (tmp_path / "targets").mkdir()
+    (tmp_path / "targets" / "mine.toml").write_text(
+        text.replace('build = "ready"', 'build = "planned"\nmissing = "Its compiler is not out."')
+    )
+    with pytest.raises(TargetError, match=r"cannot build for mine yet\. Its compiler is not out\.") as caught:
+        plan(Project(), load_target("mine", tmp_path), BuildOptions(model="m.h5"))
+    assert "edgekit target list" in caught.value.hint
 
 
 def test_devices_by_name_by_address_and_by_mistake(tmp_path: Path) -> None:
