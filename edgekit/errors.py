@@ -8,6 +8,7 @@ EdgekitError                  1   error: message, cause, what to do
 ├── DataError                 1   calibration, evaluation or prediction data
 ├── ArtifactError             1   a folder that is no artifact, or an artifact used for the wrong thing
 ├── CompilerError             1   an external compiler: missing, its settings, or what it did
+├── MicroError                1   TFLite Micro on this machine: missing, or its process died
 ├── PlotError                 1   a plot that cannot be drawn or written
 ├── MeterError                1   an external power meter, its library, or how it is named
 ├── RunError                  1   a kept run that cannot be found, read or compared with
@@ -78,6 +79,10 @@ class ArtifactError(EdgekitError):
 
 class CompilerError(EdgekitError):
     """An external compiler that is missing, was set wrongly, or failed."""
+
+
+class MicroError(EdgekitError):
+    """TFLite Micro's interpreter that is missing on this machine, or whose process died."""
 
 
 class PlotError(EdgekitError):

@@ -12,7 +12,8 @@ from edgekit.micro.entries import AllocationEntry
 PREFIX = "[RecordingMicroAllocator] "
 ARENA = re.compile(r"Arena allocation (total|head|tail) (\d{1,19}) bytes")
 PART = re.compile(
-    r"'([^']{1,80})' used (\d{1,19}) bytes with alignment overhead \(requested \d{1,19} bytes for (\d{1,19}) [^)]{1,80}\)"
+    r"'([^']{1,80})' used (\d{1,19}) bytes with alignment overhead "
+    r"\(requested \d{1,19} bytes for (\d{1,19}) [^)]{1,80}\)"
 )
 
 

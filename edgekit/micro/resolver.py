@@ -116,6 +116,7 @@ BUILTINS = MappingProxyType(
 
 CUSTOM = MappingProxyType(
     {
+        "BasicClassifier": "AddBasicClassifier",
         "CIRCULAR_BUFFER": "AddCircularBuffer",
         "SignalDelay": "AddDelay",
         "SignalEnergy": "AddEnergy",
@@ -131,6 +132,7 @@ CUSTOM = MappingProxyType(
         "SignalRfft": "AddRfft",
         "SignalStacker": "AddStacker",
         "SignalWindow": "AddWindow",
+        "TFLM_DECODE": "AddDecode",
         "TFLite_Detection_PostProcess": "AddDetectionPostprocess",
         "ethos-u": "AddEthosU",
     }

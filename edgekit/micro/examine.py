@@ -1,0 +1,212 @@
+"""A model and a microcontroller's profile in, what TFLite Micro makes of them out: facts and findings."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from edgekit.agent.selftest import compare_output
+from edgekit.micro.entries import ArenaEntry, MicroEntry
+from edgekit.micro.host import HostRun, run_on_host
+from edgekit.micro.memory import MAX_ARENA_BYTES, ample_arena, check_memory, least_arena, state_bytes
+from edgekit.micro.resolver import BUILTINS, CUSTOM, operators, resolver_methods
+from edgekit.target import Target
+from edgekit_converters.structure import Structure, read_structure
+from edgekit_converters.types import Finding
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
+
+ETHOS_U = "ethos-u"
+DTYPES = frozenset({"float32", "int4", "int8", "uint8", "int16", "int32", "uint32", "int64", "bool", "resource"})
+"""Of tensors in TFLite Micro: TfLiteTypeSizeOf and its kernels; float16, float64, complex numbers and text are not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """What runs on the target, and what any TFLite runtime runs; the same but for a compiled model."""
+
+    model: bytes
+    reference: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class MicroVector:
+    """Inputs in the model's order and dtypes, and the outputs that the TFLite reference gave."""
+
+    inputs: "tuple[Array, ...]"
+    outputs: "tuple[Array, ...]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How far outputs may be from the reference; the meaning of ``entries.Tolerance``."""
+
+    max_steps: int | None
+    max_error: float | None
+    same_top1: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examined:
+    """What is known of a model on TFLite Micro."""
+
+    entry: MicroEntry | None
+    """None where the findings say why it does not run."""
+    findings: tuple[Finding, ...]
+
+
+def examine(
+    files: Files,
+    target: Target,
+    *,
+    vectors: Sequence[MicroVector],
+    limits: Limits,
+    states: frozenset[str] = frozenset(),
+) -> Examined:
+    """Run the model in TFLite Micro's interpreter, compare it, and hold it against the target's memory.
+
+    ``vectors`` may be empty: then all tensors are allocated and nothing is run or compared. ``states`` are the inputs
+    that the application keeps from frame to frame. Raises MicroError where tflite-micro is missing or cannot be used,
+    SourceError for what is no .tflite.
+    """
+    structure = read_structure(files.model)
+    refused = tuple(check_structure(structure, target))
+    if refused:
+        return Examined(entry=None, findings=refused)
+    on_npu = ETHOS_U in structure.custom_counts
+    runnable = read_structure(files.reference) if on_npu else structure
+    run = run_on_host(
+        files.reference if on_npu else files.model,
+        [vector.inputs for vector in vectors],
+        outputs=len(runnable.outputs),
+        arena_bytes=ample_arena(runnable),
+    )
+    if run.refusal is not None:
+        return Examined(entry=None, findings=(_refused(run, on_npu=on_npu),))
+    entry, differences = _entry(structure, run, vectors, limits, on_npu=on_npu, states=states)
+    return Examined(entry=entry, findings=(*differences, *check_memory(entry, target), *_not_on_host(on_npu)))
+
+
+def check_structure(structure: Structure, target: Target) -> Iterator[Finding]:
+    """What can be told from the file alone: operators, shapes, dtypes, tensors larger than any memory. Pure."""
+    for name in operators(structure):
+        known = BUILTINS if name in structure.builtin_counts else CUSTOM
+        if name not in known and name not in target.runtime.custom_ops:
+            yield _error(
+                "unsupported-op",
+                f"TFLite Micro has no kernel for {name}.",
+                "Replace the layer, or write a kernel, register it in your program and name it in the profile's "
+                "runtime.custom_ops.",
+            )
+    for tensor in structure.tensors:
+        if any(size < 0 for size in tensor.shape):
+            yield _error(
+                "dynamic-shape",
+                f"The tensor {tensor.name!r} has the open shape {list(tensor.shape)}, and TFLite Micro plans its "
+                "memory once, before anything runs.",
+                "Build the model from its source with edgekit, which makes every shape static.",
+            )
+            break
+    for dtype in sorted({tensor.dtype for tensor in structure.tensors} - DTYPES):
+        yield _error(
+            "unsupported-dtype",
+            f"TFLite Micro has no kernels for {dtype}, which tensors of the model hold.",
+            "Build it with --precision int8, int16x8 or float32.",
+        )
+    if (least := least_arena(structure)) > MAX_ARENA_BYTES:
+        yield _error(
+            "ram-exceeded",
+            f"The arena would be larger than {least:,} bytes, the size of the largest tensor alone.",
+            "No microcontroller has that much; use a much smaller input.",
+        )
+
+
+def _entry(
+    structure: Structure,
+    run: HostRun,
+    vectors: Sequence[MicroVector],
+    limits: Limits,
+    *,
+    on_npu: bool,
+    states: frozenset[str],
+) -> tuple[MicroEntry, tuple[Finding, ...]]:
+    assert run.arena_bytes is not None  # noqa: S101 - a run that was not refused has one
+    assert run.allocations is not None  # noqa: S101 - the same
+    compared = [
+        compare_output(expected, found, vars(limits))
+        for vector, outputs in zip(vectors, run.outputs, strict=True)
+        for expected, found in zip(vector.outputs, outputs, strict=True)
+    ]
+    entry = MicroEntry(
+        version=run.version,
+        ran="reference" if on_npu else "model",
+        ops=operators(structure),
+        resolver=resolver_methods(structure),
+        arena=ArenaEntry(
+            bytes=run.arena_bytes,
+            used_bytes=run.allocations.total,
+            nonpersistent_bytes=run.allocations.head,
+            persistent_bytes=run.allocations.tail,
+            allocations=run.allocations.parts,
+        ),
+        state_bytes=state_bytes(structure, states),
+        model_bytes=structure.size_bytes,
+        max_steps=_largest(compared, "steps"),
+        max_error=_largest(compared, "relative"),
+        vectors=len(vectors),
+    )
+    return entry, tuple(_differences(compared))
+
+
+def _largest(compared: Sequence[dict[str, Any]], unit: str) -> float | None:
+    found = [result["difference"] for result in compared if result["unit"] == unit]
+    return max(found) if found and None not in found else None
+
+
+def _differences(compared: Sequence[dict[str, Any]]) -> Iterator[Finding]:
+    bad = [result for result in compared if not result["passed"]]
+    if not bad:
+        return
+    worst = max(bad, key=lambda result: float("inf") if result["difference"] is None else result["difference"])
+    if worst["difference"] is None:
+        how = "NaN or infinity on one side"
+    elif worst["unit"] == "steps":
+        how = f"{worst['difference']:g} steps ({worst['allowed']:g} allowed)"
+    else:
+        how = f"{worst['difference']:.2g} of the largest value ({worst['allowed']:.2g} allowed)"
+    if worst["top1"] and worst["top1"][0] != worst["top1"][1]:
+        how += f", class {worst['top1'][1]} instead of {worst['top1'][0]}"
+    yield _error(
+        "micro-differs",
+        f"TFLite Micro computes something else than the TFLite reference: {how}.",
+        "Build with another --precision; if it stays, report the model to tflite-micro.",
+    )
+
+
+def _refused(run: HostRun, *, on_npu: bool) -> Finding:
+    why = f"TFLite Micro (tflite-micro {run.version}) refuses the model: {run.refusal}."
+    if on_npu:
+        return Finding(
+            name="micro-not-run",
+            severity="warning",
+            message=f"What the file computes was not compared: {why} On the target the NPU may have taken this op.",
+            fix="Compare outputs on the board.",
+        )
+    return _error("micro-refuses", why, "Replace the layer that holds the op, or build with another --precision.")
+
+
+def _not_on_host(on_npu: bool) -> Iterator[Finding]:
+    if on_npu:
+        yield Finding(
+            name="npu-not-on-host",
+            severity="info",
+            message="No host has the NPU's operator (ethos-u): its reference was run in TFLite Micro instead. The "
+            "arena is the reference's; the compiled file's memory is what Vela says.",
+            fix="Compare outputs and arena_used_bytes() on the board or a Corstone FVP.",
+        )
+
+
+def _error(name: str, message: str, fix: str) -> Finding:
+    return Finding(name=name, severity="error", message=message, fix=fix)
