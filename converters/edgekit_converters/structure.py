@@ -64,6 +64,8 @@ class TensorInfo:
     """State that one inference leaves to the next."""
     scales_values: tuple[float, ...] = ()
     """Every scale, of a per-channel weight too."""
+    zero_points: tuple[int, ...] = ()
+    """One for each scale, or one for all of them."""
     quantized_dimension: int = 0
     values: tuple[int, ...] | None = None
     """Of a small integer constant, such as the axes of a MEAN or a target shape; None for all others."""
@@ -244,6 +246,7 @@ def _tensor(tensor: Any, buffers: Any, index: int, subgraph: int) -> TensorInfo:
         subgraph=subgraph,
         variable=bool(tensor.isVariable),
         scales_values=() if scales is None else tuple(map(float, scales)),
+        zero_points=() if points is None else tuple(map(int, points)),
         quantized_dimension=0 if tensor.quantization is None else int(tensor.quantization.quantizedDimension),
         values=_small_values(data, dtype) if constant else None,
     )

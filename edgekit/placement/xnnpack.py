@@ -1,4 +1,4 @@
-"""What XNNPACK asks of an op beyond its dtypes, ranks and options: the checks that ``targets/rules/xnnpack.toml`` names.
+"""What XNNPACK asks of an op beyond its dtypes and options: the checks that ``targets/rules/xnnpack.toml`` names.
 
 Read from the delegate of LiteRT (tflite/delegates/xnnpack/xnnpack_delegate.cc) and held against what ai-edge-litert
 2.3.0 reports, op for op, by ``benchmarks/placement_truth.py``. Each check returns None where the op holds to it, else
@@ -16,12 +16,16 @@ EIGHT_BITS = frozenset({"int8", "uint8"})
 WEIGHTS_AT = 1
 WEIGHTED = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "BATCH_MATMUL"})
 """Ops whose second input may have a scale per channel."""
+CLAMPS = ("NONE", "RELU", "RELU_N1_TO_1", "RELU6")
+SPARSE_VERSION = 8
 MAX_RANK = 6
 """XNN_MAX_TENSOR_DIMS."""
 ADD_RATIO, MULTIPLY_RATIO = (1 / 1024, 256.0), (1 / 65536, 256.0)
 """What scale of input / scale of output may be: from, up to but without."""
 CONVERT_RATIO = (1 / 256, 128.0)
 """The same for QUANTIZE of integers and LEAKY_RELU, here with the upper bound."""
+LOWEST_SLOPE = -127.99609375
+"""Of LEAKY_RELU, in steps of the output: what its fixed-point multiplier reaches."""
 
 
 def per_tensor(op: OpInfo, context: Context) -> str | None:  # noqa: ARG001 - a check
@@ -35,12 +39,25 @@ def per_tensor(op: OpInfo, context: Context) -> str | None:  # noqa: ARG001 - a 
 
 def extent(op: OpInfo, context: Context) -> str | None:  # noqa: ARG001 - a check
     """At most six dimensions, none of them empty."""
-    for tensor in op.inputs:
+    for tensor in (*op.inputs, *op.outputs):
         if tensor is not None and len(tensor.shape) > MAX_RANK:
             return f"a tensor of rank {len(tensor.shape)}, taken are up to {MAX_RANK}"
         if tensor is not None and 0 in tensor.shape:
             return "a tensor without elements"
     return None
+
+
+def clamp(op: OpInfo, context: Context) -> str | None:  # noqa: ARG001 - a check
+    """A fused activation is one that only clamps; a file that names none means NONE."""
+    fused = op.options.get("fusedActivationFunction", "NONE")
+    return None if fused in CLAMPS else f"the fused activation {fused}, taken are {', '.join(CLAMPS)}"
+
+
+def dense(op: OpInfo, context: Context) -> str | None:  # noqa: ARG001 - a check
+    """FULLY_CONNECTED: not the version that stands for sparse weights."""
+    return (
+        f"version {SPARSE_VERSION} of the operator, which has sparse weights" if op.version == SPARSE_VERSION else None
+    )
 
 
 def constant_weights(op: OpInfo, context: Context) -> str | None:
@@ -61,8 +78,18 @@ def channel_weights(op: OpInfo, context: Context) -> str | None:  # noqa: ARG001
         return "uint8 weights with a scale per channel, taken is one"
     if weights.scales > 1 and weights.quantized_dimension != axis:
         return f"scales of the weights along axis {weights.quantized_dimension}, taken are scales along axis {axis}"
-    if weights.dtype == "int4" and not _one_scale_a_channel(weights):
-        return "int4 weights with one scale, taken is one per channel"
+    return None
+
+
+def symmetric_weights(op: OpInfo, context: Context) -> str | None:  # noqa: ARG001 - a check
+    """int8 weights have the zero point 0; those of a BATCH_MATMUL of integers one scale, too."""
+    first, weights = _input(op, 0), _input(op, WEIGHTS_AT)
+    if weights is None or weights.dtype != "int8":
+        return None
+    if any(weights.zero_points):
+        return f"int8 weights with the zero point {next(filter(None, weights.zero_points))}, taken is 0"
+    if op.name == "BATCH_MATMUL" and first is not None and first.dtype == "int8" and weights.scales != 1:
+        return "an int8 operand with a scale per channel, taken is one"
     return None
 
 
@@ -105,6 +132,20 @@ def constant_parameters(op: OpInfo, context: Context) -> str | None:  # noqa: AR
         if tensor is not None and tensor.dtype not in PARAMETER_DTYPES.get(op.name, {"int32"}):
             return f"a parameter of dtype {tensor.dtype}, taken is int32"
     return None
+
+
+def axes_count(op: OpInfo, context: Context) -> str | None:  # noqa: ARG001 - a check
+    """MEAN, SUM, REDUCE_MAX, REDUCE_MIN: over at most six axes."""
+    axes = _input(op, 1)
+    count = 0 if axes is None or axes.values is None else len(axes.values)
+    return None if count <= MAX_RANK else f"{count} axes, taken are up to {MAX_RANK}"
+
+
+def some_known_size(op: OpInfo, context: Context) -> str | None:  # noqa: ARG001 - a check
+    """RESHAPE: the new shape is more than a single -1."""
+    shape = _input(op, 1)
+    new = op.options.get("newShape") if shape is None else shape.values
+    return "a new shape that is -1 alone" if new is not None and tuple(new) == (-1,) else None
 
 
 def same_scale(op: OpInfo, context: Context) -> str | None:  # noqa: ARG001 - a check
@@ -157,9 +198,9 @@ def convert_ratio(op: OpInfo, context: Context) -> str | None:  # noqa: ARG001 -
     low, high = CONVERT_RATIO
     if not low <= ratio <= high:
         return f"a scale {ratio:.3g} times that of its output, taken is 1/256 to 128"
-    slope = ratio * op.options.get("alpha", 1.0)
-    if not -127.99609375 <= slope <= high or abs(slope) < low:
-        return f"a slope of {slope:.3g} steps below zero, taken is 1/256 to 128"
+    below = _float32(ratio * op.options.get("alpha", 1.0))
+    if not LOWEST_SLOPE <= below <= high or abs(below) < low:
+        return f"a slope of {below:.3g} steps below zero, taken is 1/256 to 128"
     return None
 
 
@@ -199,6 +240,22 @@ def divides(op: OpInfo, context: Context) -> str | None:  # noqa: ARG001 - a che
     first, block = op.inputs[0], int(op.options.get("blockSize", 0))
     whole = first is not None and block > 0 and all(size % block == 0 for size in first.shape[1:3])
     return None if whole else "a height or width that is no multiple of the block"
+
+
+def whole_strides(op: OpInfo, context: Context) -> str | None:  # noqa: ARG001 - a check
+    """TRANSPOSE_CONV: the input is as large as its padding says, and no stride leaves a gap."""
+    shape, weights, data = _input(op, 0), _input(op, WEIGHTS_AT), _input(op, 2)
+    if shape is None or shape.values is None or weights is None or data is None:
+        return None
+    for axis, name in ((1, "strideH"), (2, "strideW")):
+        kernel, stride, size = weights.shape[axis], op.options.get(name, 1), shape.values[axis]
+        if op.options.get("padding") == "VALID" and kernel > size:
+            return f"a kernel of {kernel} over an output of {size}"
+        if op.options.get("padding") == "SAME" and -(-size // stride) != data.shape[axis]:
+            return f"an output of {size} from an input of {data.shape[axis]} with {name} {stride}"
+        if op.options.get("padding") == "SAME" and kernel < stride:
+            return f"{name} {stride} over a kernel of {kernel}"
+    return None
 
 
 def unpacked(op: OpInfo, context: Context) -> str | None:
@@ -242,11 +299,6 @@ def _bias(bias: TensorInfo, context: Context) -> str | None:
     return None
 
 
-def _one_scale_a_channel(weights: TensorInfo) -> bool:
-    axis = weights.quantized_dimension
-    return axis < len(weights.shape) and weights.scales == weights.shape[axis]
-
-
 def _channel_axis(op: OpInfo, rank: int) -> int:
     if op.name == "BATCH_MATMUL":
         return rank - (2 if op.options.get("adjY") else 1)
@@ -266,7 +318,11 @@ def _float32(value: float) -> float:
 
 PARAMETERS = {
     **dict.fromkeys(("MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN", "PAD", "RESHAPE", "RESIZE_BILINEAR"), (1,)),
-    **{"TRANSPOSE": (1,), "SLICE": (1, 2), "STRIDED_SLICE": (1, 2, 3), "SPLIT": (0,), "TRANSPOSE_CONV": (0,)},
+    "TRANSPOSE": (1,),
+    "SLICE": (1, 2),
+    "STRIDED_SLICE": (1, 2, 3),
+    "SPLIT": (0,),
+    "TRANSPOSE_CONV": (0,),
 }
 """Op -> positions of the inputs that are parameters."""
 PARAMETER_DTYPES = {"SLICE": {"int32", "int64"}}
@@ -274,6 +330,10 @@ PARAMETER_DTYPES = {"SLICE": {"int32", "int64"}}
 XNNPACK_CHECKS = {
     "per-tensor": per_tensor,
     "extent": extent,
+    "clamp": clamp,
+    "dense": dense,
+    "symmetric-weights": symmetric_weights,
+    "whole-strides": whole_strides,
     "constant-weights": constant_weights,
     "channel-weights": channel_weights,
     "constant-bias": constant_bias,
@@ -281,6 +341,8 @@ XNNPACK_CHECKS = {
     "even-depth": even_depth,
     "pool-window": pool_window,
     "constant-parameters": constant_parameters,
+    "axes-count": axes_count,
+    "some-known-size": some_known_size,
     "same-scale": same_scale,
     "same-unsigned-scale": same_unsigned_scale,
     "add-ratio": add_ratio,
