@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from edgekit.bench.versus.compare import compare as compare_models
     from edgekit.bench.versus.comparison import ComparisonReport
     from edgekit.build import build as build_artifact
-    from edgekit.deploy import Deployment
     from edgekit.deploy import deploy as deploy_artifact
     from edgekit.deploy import rollback as roll_back
+    from edgekit.deployment import Deployment
     from edgekit.device import Device, list_devices, resolve_device
     from edgekit.errors import EdgekitError
     from edgekit.evaluate import evaluate as evaluate_models
@@ -41,7 +41,7 @@ _NAMES = {
     "BuildOptions": "plan.BuildOptions",
     "BuildPlan": "plan.BuildPlan",
     "ComparisonReport": "bench.versus.comparison.ComparisonReport",
-    "Deployment": "deploy.Deployment",
+    "Deployment": "deployment.Deployment",
     "Device": "device.Device",
     "EdgekitError": "errors.EdgekitError",
     "Project": "project.Project",

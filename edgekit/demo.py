@@ -22,7 +22,7 @@ from edgekit.target import load_target
 if TYPE_CHECKING:
     from edgekit.artifact import Artifact
     from edgekit.bench import BenchmarkReport
-    from edgekit.deploy import Deployment
+    from edgekit.deployment import Deployment
 
 TARGET = "rpi4"
 EVALUATION_SAMPLES = 400

@@ -11,10 +11,11 @@ from typing import Any
 
 from edgekit.agent.layout import NAME
 from edgekit.artifact import Artifact
-from edgekit.device import LOCAL
-from edgekit.documents import Document, convert
+from edgekit.deployment import Deployment, SelfTest, delegate_findings
+from edgekit.device import LOCAL, PLAIN_DELEGATES, choose_delegate
+from edgekit.documents import convert
 from edgekit.entries import FindingEntry
-from edgekit.errors import ArtifactError, DeviceConfigError, DeviceFaultError
+from edgekit.errors import ArtifactError, DeviceConfigError, DeviceFaultError, TargetError
 from edgekit.project import Deploy
 from edgekit.target import Target
 from edgekit.transport import Connection
@@ -22,70 +23,9 @@ from edgekit.transport import Connection
 CHUNK_BYTES = 256 * 1024
 TIMEOUT_S = 60.0
 """Longest silence of the device; it says that it lives every few seconds."""
-PLAIN_DELEGATES = ("xnnpack", "none")
-"""Delegates every TFLite runtime has: an artifact for them needs nothing of its board."""
 
 Progress = Callable[[int, int], None]
 """Called with the payload bytes sent and the bytes to send."""
-
-
-class OutputCheck(Document, frozen=True, kw_only=True):
-    """The worst golden vector of one output."""
-
-    output: str
-    vector: int
-    unit: str
-    """``steps`` of the output's scale, or ``relative`` to its largest expected value."""
-    difference: float | None
-    """Largest difference in ``unit``; None: NaN or infinity was found."""
-    allowed: float
-    top1: tuple[int, int] | None
-    """Expected and found class; None where none leads clearly, or it is not compared."""
-    passed: bool
-    at: int
-    """Flat index of the largest difference."""
-    first_shown: int
-    """Flat index of the first element of ``expected`` and ``found``."""
-    expected: tuple[float | None, ...]
-    found: tuple[float | None, ...]
-
-
-class SelfTest(Document, frozen=True, kw_only=True):
-    """The golden vectors, run on the device."""
-
-    passed: bool
-    runtime: str
-    version: str
-    delegate: str
-    vectors: int
-    kind: str
-    """``calibration``: real samples; ``random``: seeded ones."""
-    outputs: tuple[OutputCheck, ...]
-    seconds: float | None = None
-    """Start of the runtime included."""
-
-
-class Deployment(Document, frozen=True, kw_only=True):
-    """What a deployment or rollback did."""
-
-    device: str
-    name: str
-    """Name of the model on the device."""
-    digest: str
-    """The version that was asked for; for a rollback the one that came back."""
-    previous: str | None
-    """Digest that was active before."""
-    active: bool
-    """Whether ``digest`` is the active version now."""
-    dry_run: bool = False
-    bytes_sent: int
-    """Payload bytes; in a dry run those that would be sent."""
-    seconds: float
-    self_test: SelfTest | None
-    """None in a dry run."""
-    removed: tuple[str, ...] = ()
-    """Old versions that were removed."""
-    findings: tuple[FindingEntry, ...] = ()
 
 
 def deploy(
@@ -96,15 +36,18 @@ def deploy(
     name: str | None = None,
     settings: Deploy | None = None,
     dry_run: bool = False,
+    require_delegate: bool = False,
     on_progress: Progress = lambda _sent, _total: None,
 ) -> Deployment:
     """Make ``artifact`` the active version of model ``name`` on the device, or leave everything as it was.
 
     ``target`` is the profile of the device where one is known. ``settings`` default to no hooks, ``name`` to the
-    artifact's own. A dry run changes no model there and sends none.
+    artifact's own. A dry run changes no model there and sends none. ``require_delegate``: the delegate must take an op.
 
     Raises:
         ArtifactError: built for another target.
+        TargetError: something else than edgekit brings files to devices of this target.
+        CoverageError: the required delegate took none of the model's ops; the version before stays active.
         SelfTestError: the device does not reproduce the golden vectors; ``details`` hold the report.
         GateError: the application is not healthy with it; the version before is active again.
         IntegrityError: bytes were damaged on the way.
@@ -115,6 +58,9 @@ def deploy(
 
     started = time.monotonic()
     settings = settings or Deploy()
+    delegate, options = choose_delegate(
+        connection.device.table, own=artifact.manifest.delegate, own_options=artifact.manifest.delegate_options
+    )
     findings = check_target(artifact, connection.device.name, target)
     name = check_name(name or settings.name or artifact.manifest.name)
     upload = _Upload(artifact, on_progress)
@@ -124,12 +70,15 @@ def deploy(
         "name": name,
         "digest": artifact.digest,
         "files": {path: {"sha256": entry.sha256, "bytes": entry.bytes} for path, entry in artifact.files.items()},
-        "delegate": connection.device.table.delegate or artifact.manifest.delegate,
+        "delegate": delegate,
+        "delegate_options": options,
+        "require_delegate": require_delegate,
         "hooks": _hooks(settings),
         "keep_versions": settings.keep_versions,
         "dry_run": dry_run,
     }
     done = result(call(agent, "deploy", request, answer=upload.answer, keep_open=True, timeout_s=TIMEOUT_S))
+    test = _read_self_test(done)
     return Deployment(
         device=connection.device.name,
         name=name,
@@ -139,9 +88,9 @@ def deploy(
         dry_run=dry_run,
         bytes_sent=done["needed_bytes"],
         seconds=time.monotonic() - started,
-        self_test=_read_self_test(done),
+        self_test=test,
         removed=tuple(done["removed"]),
-        findings=(*findings, *_undone(done)),
+        findings=(*findings, *_undone(done), *delegate_findings(test)),
     )
 
 
@@ -163,9 +112,11 @@ def rollback(connection: Connection, *, name: str, settings: Deploy | None = Non
         "root": agent.root,
         "name": check_name(name),
         "delegate": connection.device.table.delegate,
+        "delegate_options": connection.device.table.delegate_options,
         "hooks": None if settings is None else _hooks(settings),
     }
     done = result(call(agent, "rollback", request, keep_open=True, timeout_s=TIMEOUT_S))
+    test = _read_self_test(done)
     return Deployment(
         device=connection.device.name,
         name=name,
@@ -174,8 +125,8 @@ def rollback(connection: Connection, *, name: str, settings: Deploy | None = Non
         active=True,
         bytes_sent=0,
         seconds=time.monotonic() - started,
-        self_test=_read_self_test(done),
-        findings=_undone(done),
+        self_test=test,
+        findings=(*_undone(done), *delegate_findings(test)),
     )
 
 
@@ -209,9 +160,20 @@ def check_target(artifact: Artifact, device: str, target: Target | None) -> tupl
     """Whether the artifact may go to a device of this profile; what should be known about it.
 
     An artifact for the plain CPU runs wherever a TFLite runtime does: then the self-test decides, and that is said.
-    Raises ArtifactError for any other artifact of another target.
+    Raises TargetError where something else than edgekit brings files to such a device; ArtifactError for any other
+    artifact of another target, and for a file that is no .tflite.
     """
     manifest = artifact.manifest
+    if target is not None and target.support.deploy == "elsewhere":
+        raise TargetError(
+            f"edgekit cannot deploy to {target.name}, the target of {device}. {target.support.missing}",
+            hint=f"{artifact.path / manifest.model} is the file; `edgekit target list` shows where edgekit deploys to.",
+        )
+    if not manifest.model.endswith(".tflite"):
+        raise ArtifactError(
+            f"{artifact.path} was built for {manifest.target}: no TFLite runtime runs its {manifest.model}.",
+            hint=f"Build one that {device} can run: edgekit build --target {target.name if target else 'NAME'}.",
+        )
     if target is not None and target.name == manifest.target:
         return ()
     known = f"the target of {device} is {target.name}" if target is not None else f"{device} states no target"

@@ -3,7 +3,8 @@
 import difflib
 import re
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import Annotated
 
 import msgspec
@@ -14,6 +15,8 @@ from edgekit.errors import DeviceConfigError
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 DEVICE_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")
 LOCAL = "local"
+PLAIN_DELEGATES = ("xnnpack", "none")
+"""Delegates every TFLite runtime has: an artifact for them needs nothing of its board."""
 
 
 class DeviceTable(Document, frozen=True, kw_only=True):
@@ -35,6 +38,8 @@ class DeviceTable(Document, frozen=True, kw_only=True):
     """Interpreter on the device; default: the one ``edgekit device setup`` made, else ``python3``."""
     delegate: str | None = None
     """Delegate instead of the profile's, such as a path to ``libedgetpu.so.1``."""
+    delegate_options: dict[str, str] = msgspec.field(default_factory=dict)
+    """Handed to the delegate library when it is loaded, over the profile's; for the library that is used here."""
 
 
 class Device(Document, frozen=True, kw_only=True):
@@ -57,6 +62,27 @@ class Inventory(Document, frozen=True, kw_only=True):
     """One file of ``device_configs/``."""
 
     device: dict[str, DeviceTable]
+
+
+def choose_delegate(
+    table: DeviceTable,
+    *,
+    own: str,
+    own_options: Mapping[str, str],
+    asked: str | None = None,
+    asked_options: Mapping[str, str] = MappingProxyType({}),
+) -> tuple[str, dict[str, str]]:
+    """The delegate to use, and the options it is loaded with.
+
+    asked: the command line's, which comes before the device's, which comes before the model's ``own``. Options go with
+    the library they are for, by its file name: another library gets none of them. xnnpack and none take no options.
+    """
+    delegate = asked or table.delegate or own
+    if delegate in PLAIN_DELEGATES:
+        return delegate, {}
+    given = ((own, own_options), (table.delegate or own, table.delegate_options), (delegate, asked_options))
+    fitting = (options for name, options in given if PurePosixPath(name).name == PurePosixPath(delegate).name)
+    return delegate, {key: value for options in fitting for key, value in options.items()}
 
 
 def inventory_files(directory: Path) -> tuple[Path, ...]:

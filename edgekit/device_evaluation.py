@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit.agent.runtime import XNNPACK, Model, ModelRefused, dequantize, quantize
 from edgekit.artifact import Artifact
+from edgekit.device import choose_delegate
 from edgekit.device_inference import Ready, infer
 from edgekit.differences import Differences, OutputDifference
 from edgekit.digests import sha256_file
@@ -102,8 +103,7 @@ def evaluate_file(
     with foreign_errors():
         dataset = open_held_out(data, model, here)
         seen = Checks(dataset.inputs, declared=declared_ranges(model), role="evaluation")
-        own = model.manifest.delegate if isinstance(model, Artifact) else XNNPACK
-        device = None if connection is None else _Device(connection, path, here, delegate, own)
+        device = None if connection is None else _Device(connection, path, here, _choose(model, connection, delegate))
         sides = _Sides(here, data.metric, source, device)
         for count, (sample, arrays, found) in enumerate(_answered(dataset, here, device), start=1):
             seen.see(sample)
@@ -112,6 +112,17 @@ def evaluate_file(
     findings = (*seen.findings(), *calibrated_on(model, seen.sha256()))
     stop_at_errors(findings)
     return sides.result(path, seen.sha256(), findings)
+
+
+def _choose(model: Artifact | Path, connection: Connection, asked: str | None) -> tuple[str, dict[str, str]]:
+    """The delegate on the device, and its options."""
+    made_for = model.manifest if isinstance(model, Artifact) else None
+    return choose_delegate(
+        connection.device.table,
+        own=XNNPACK if made_for is None else made_for.delegate,
+        own_options={} if made_for is None else made_for.delegate_options,
+        asked=asked,
+    )
 
 
 def _refuse_stream(model: Artifact | Path) -> None:
@@ -142,10 +153,10 @@ def judge(found: FileEvaluation, max_drop: str) -> tuple[Finding, ...]:
 class _Device:
     """The device's side: its answers, sample by sample, and how they differ from ours."""
 
-    def __init__(self, connection: Connection, path: Path, here: Model, delegate: str | None, own: str) -> None:
+    def __init__(self, connection: Connection, path: Path, here: Model, delegate: tuple[str, dict[str, str]]) -> None:
         self._connection = connection
         self._path = path
-        self._delegate = delegate or connection.device.table.delegate or own
+        self._delegate, self._options = delegate
         self._ready: Ready | None = None
         self.differences = Differences(here.outputs)
 
@@ -153,7 +164,14 @@ class _Device:
         def ready(facts: Ready) -> None:
             self._ready = facts
 
-        return infer(self._connection, self._path, inputs, delegate=self._delegate, on_ready=ready)
+        return infer(
+            self._connection,
+            self._path,
+            inputs,
+            delegate=self._delegate,
+            delegate_options=self._options,
+            on_ready=ready,
+        )
 
     def result(self, against_host: Evaluation, against_source: Evaluation | None) -> OnDevice:
         assert self._ready is not None  # noqa: S101 - it has answered

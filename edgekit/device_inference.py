@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from math import prod
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import msgspec
@@ -78,6 +79,7 @@ def infer(
     samples: "Iterable[Arrays]",
     *,
     delegate: str,
+    delegate_options: Mapping[str, str] = MappingProxyType({}),
     num_threads: int = 1,
     on_ready: Callable[[Ready], None] = lambda _ready: None,
 ) -> "Iterator[dict[str, Array]]":
@@ -103,6 +105,7 @@ def infer(
         "files": [{"sha256": digest, "bytes": size}],
         "model": digest,
         "delegate": delegate,
+        "delegate_options": dict(delegate_options),
         "num_threads": num_threads,
     }
 

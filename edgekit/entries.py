@@ -146,6 +146,8 @@ class Manifest(Document, frozen=True, kw_only=True):
     io: IoName
     delegate: str
     """Delegate the model was made for: ``xnnpack``, ``none`` or an external library."""
+    delegate_options: dict[str, str] = msgspec.field(default_factory=dict)
+    """What an external library is loaded with."""
     files: dict[RelativePath, FileEntry]
     """Every other file of the folder."""
     source: Source

@@ -33,7 +33,7 @@ def add_device(name: str, table: DeviceTable, path: Path, directory: Path = Path
     entry = tomlkit.table()
     for field in msgspec.structs.fields(DeviceTable):
         value = getattr(table, field.name)
-        if value != field.default:
+        if value != getattr(DeviceTable(), field.name):
             entry[field.name] = list(value) if isinstance(value, tuple) else value
     devices: Any = document.setdefault("device", tomlkit.table(is_super_table=True))
     devices[name] = entry

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from edgekit.artifact import MODEL, REFERENCE
 from edgekit.audit import Audit
+from edgekit.compilers.types import Compiled
 from edgekit.entries import (
     AuditEntry,
     CalibrationEntry,
@@ -53,6 +55,7 @@ def make_manifest(
     calibration: CalibrationEntry | None,
     evaluation: EvaluationEntry | None,
     search: SearchEntry | None,
+    compiled: Compiled | None,
     findings: tuple[Finding, ...],
 ) -> Manifest:
     """The manifest without its files, which ``write_artifact`` adds."""
@@ -63,6 +66,7 @@ def make_manifest(
         precision=quantized.precision,
         io=scheme.io,
         delegate=plan.target.delegate,
+        delegate_options=plan.target.delegate_options,
         files={},
         source=Source(
             name=PurePosixPath(plan.source.spec).name,
@@ -86,6 +90,9 @@ def make_manifest(
         fidelity=float_model.fidelity,
         search=search,
         calibration=calibration,
+        model=compiled.name if compiled else MODEL,
+        reference=REFERENCE if compiled else MODEL,
+        compilation=compiled.entry if compiled else None,
         audit=audit_entry(audit.structure),
         evaluation=evaluation,
         findings=tuple(finding_entry(finding) for finding in findings),

@@ -2,7 +2,7 @@
 
 import json
 import os
-from typing import TYPE_CHECKING, NamedTuple, Optional
+from typing import TYPE_CHECKING, Any, Dict, Mapping, NamedTuple, Optional, Tuple
 
 from . import runtime
 from .events import AgentError
@@ -61,6 +61,15 @@ class LoadedModel:
         self._loaded = self._load()
         return True
 
+    def _choose(self, folder: str, digest: str, manifest: "Mapping[str, Any]") -> "Tuple[str, Mapping[str, str]]":
+        """Delegate and options: the caller's, those of the self-test, the manifest's."""
+        tested = _tested(folder, digest)
+        own = (str(manifest["delegate"]), dict(manifest.get("delegate_options") or {}))
+        if self._delegate is None:
+            return tested or own
+        known = dict([own] + ([tested] if tested else []))
+        return self._delegate, known.get(self._delegate, {})
+
     def _load(self) -> _Loaded:
         folder = os.path.realpath(_find_folder(self._path))  # one version, even if `current` moves meanwhile
         name = os.path.basename(folder)
@@ -70,8 +79,8 @@ class LoadedModel:
         path = os.path.join(folder, name)
         if not is_intact(path, read_entries(manifest.get("files"))[name]):
             raise AgentError("integrity", "%s was changed after it was built." % path, "Deploy the artifact again.")
-        delegate = self._delegate or _tested_delegate(folder, digest) or str(manifest["delegate"])
-        model = runtime.Model(path, delegate, self._num_threads)
+        delegate, options = self._choose(folder, digest, manifest)
+        model = runtime.Model(path, delegate, self._num_threads, delegate_options=options)
         return _Loaded(folder, digest, Pipeline(model, manifest))
 
 
@@ -99,13 +108,13 @@ def _sha256_manifest(folder: str) -> str:
     return sha256(os.path.join(folder, MANIFEST))
 
 
-def _tested_delegate(folder: str, digest: str) -> Optional[str]:
-    """Delegate of this version in state.json, three levels up; None where it is no deployed version."""
+def _tested(folder: str, digest: str) -> "Optional[Tuple[str, Dict[str, str]]]":
+    """Delegate of this version in state.json, three levels up, and its options; None for no deployed version."""
     path = os.path.join(os.path.dirname(os.path.dirname(folder)), "state.json")
     try:
         with open(path, "rb") as stream:
             history = json.loads(stream.read().decode())["history"]
-        found = [item["delegate"] for item in history if item["digest"] == digest]
+        found = [(item["delegate"], dict(item.get("options") or {})) for item in history if item["digest"] == digest]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return str(found[-1]) if found and found[-1] else None
+    return (str(found[-1][0]), found[-1][1]) if found and found[-1][0] else None

@@ -15,8 +15,9 @@ def bench(request: Request, stdin: BinaryIO, emit: Emit) -> Result:
     """The ``bench`` command; the host keeps stdin open, and its end stops the run.
 
     request: ``root``; ``files`` (see ``cache.fetch``); ``configurations``: list of ``model`` (sha256), ``inputs``
-    (input name -> sha256), ``delegate`` and ``num_threads``; ``processes`` (for each of them), ``governor`` (or None),
-    ``keep_going``, ``cooldown`` (see ``cooldown.cool_down_as_asked``), and what else ``measure.bench_process`` takes.
+    (input name -> sha256), ``delegate``, ``delegate_options`` and ``num_threads``; ``processes`` (for each of them),
+    ``governor`` (or None), ``keep_going``, ``cooldown`` (see ``cooldown.cool_down_as_asked``), and what else
+    ``measure.bench_process`` takes.
 
     Emits ``machine``, ``started`` before and ``process`` after each process, ``alive`` while one runs long. With
     ``keep_going`` a configuration that fails is left out from then on, and ``failed`` says why; otherwise its

@@ -22,11 +22,11 @@ def compare(request: Request, stdin: BinaryIO, emit: Emit) -> Result:
     """The ``compare`` command; the host keeps stdin open, and its end stops the run.
 
     request: ``root``; ``files`` (see ``cache.fetch``); ``configurations``: list of ``model`` (sha256), ``inputs``
-    (input name -> sha256), ``delegate`` and ``num_threads``; ``cpus`` (or None), ``governor`` (or None), ``cooldown``;
-    ``warmup_runs``, ``warmup_s``; ``block_s`` and ``block_runs``: how long a block is, at least, and ``block_most_s``,
-    where the runs of slow models end it; ``round_s``: how long the blocks of a round last together, about;
-    ``min_passes``, ``max_passes``: how often each model has its turn, even numbers; ``min_rounds``, ``max_rounds`` and
-    ``max_secs``: when the rounds end, which never depends on what they found.
+    (input name -> sha256), ``delegate``, ``delegate_options``, ``num_threads``; ``cpus``, ``governor`` (or None),
+    ``cooldown``; ``warmup_runs``, ``warmup_s``; ``block_s`` and ``block_runs``: how long a block is, at least, and
+    ``block_most_s``, where the runs of slow models end it; ``round_s``: how long the blocks of a round last together,
+    about; ``min_passes``, ``max_passes``: how often each model has its turn, even numbers; ``min_rounds``,
+    ``max_rounds`` and ``max_secs``: when the rounds end, which never depends on what they found.
 
     Emits ``machine``, then ``started`` before and ``round`` after each round, ``alive`` while one is long. Returns the
     machine's state ``before`` and ``after`` it all.
@@ -39,6 +39,7 @@ def compare(request: Request, stdin: BinaryIO, emit: Emit) -> Result:
             "model": paths[item["model"]],
             "inputs": {name: paths[digest] for name, digest in item["inputs"].items()},
             "delegate": item["delegate"],
+            "delegate_options": item.get("delegate_options"),
             "num_threads": item["num_threads"],
         }
         for item in request["configurations"]

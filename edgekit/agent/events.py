@@ -22,7 +22,7 @@ Result = Dict[str, Any]
 class AgentError(Exception):
     """A failure the user can act on; ``kind`` chooses the error class on the host.
 
-    ``kind``: ``device`` (exit 1), ``integrity`` (8), ``self-test`` (3), ``gate`` (3) or ``measurement`` (6).
+    ``kind``: ``device`` (exit 1), ``integrity`` (8), ``self-test``, ``gate``, ``coverage`` (3) or ``measurement`` (6).
     """
 
     def __init__(self, kind: str, message: str, hint: str, details: Optional[Dict[str, Any]] = None) -> None:

@@ -36,7 +36,8 @@ LONGEST_S = 0.5
 def infer(request: Request, stdin: BinaryIO, emit: Emit) -> Result:
     """The ``infer`` command.
 
-    request: ``root``; ``files`` (see ``cache.fetch``); ``model`` (sha256), ``delegate``, ``num_threads``.
+    request: ``root``; ``files`` (see ``cache.fetch``); ``model`` (sha256), ``delegate``, ``delegate_options``,
+    ``num_threads``.
 
     ``ready`` tells ``window`` and the tensors. Then the host sends frames: a count (uint32, little-endian) and that
     many samples, each the raw little-endian tensors of ``inputs`` one after the other; 0 ends. At most ``window``
@@ -48,6 +49,7 @@ def infer(request: Request, stdin: BinaryIO, emit: Emit) -> Result:
     paths = fetch(request["root"], request["files"], stdin, emit)
     host = Host(stdin, emit)
     options = {key: request[key] for key in ("delegate", "num_threads")}
+    options["delegate_options"] = request.get("delegate_options") or {}
     data = os.dup(stdin.fileno())
     try:
         child = Child("infer-process", dict(options, model=paths[request["model"]], data=data), (data,))
@@ -61,7 +63,9 @@ def infer(request: Request, stdin: BinaryIO, emit: Emit) -> Result:
 
 def infer_process(request: Request, _stdin: BinaryIO, emit: Emit) -> Result:
     """The ``infer-process`` command: the child of ``infer``; ``data`` is the file descriptor of the frames."""
-    model = runtime.Model(request["model"], request["delegate"], request["num_threads"])
+    model = runtime.Model(
+        request["model"], request["delegate"], request["num_threads"], delegate_options=request["delegate_options"]
+    )
     largest = max(_size(model.inputs), _size(model.outputs), 1)
     window = max(2, min(MAX_WINDOW, FLIGHT_BYTES // largest))
     facts = {"inputs": _describe(model.inputs), "outputs": _describe(model.outputs), "window": window}

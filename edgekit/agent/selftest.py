@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Callable, Dict, Iterator, List,
 
 from . import runtime
 from .child import Child
+from .coverage import describe, walk_back
 from .events import AgentError, Emit, Request, Result
 from .host import Host
 from .layout import PATH, model_name, read_manifest
@@ -28,12 +29,13 @@ SHOWN = 8
 
 
 def self_test(request: Request, stdin: BinaryIO, emit: Emit) -> Result:
-    """The ``self-test`` command: ``folder`` is an artifact's, ``delegate`` as in ``runtime.Model``.
+    """The ``self-test`` command: ``folder`` is an artifact's, ``delegate`` and ``delegate_options`` are the model's.
 
     It imports the runtime, the slowest part, and begins when stdin ends: it can be started before the folder is there.
 
-    Returns ``passed``, ``runtime``, ``version``, ``delegate``, ``vectors`` (how many), ``kind`` (of the vectors)
-    and ``outputs``: for each output the worst vector, see ``_compare``. Raises AgentError ``integrity`` for golden
+    Returns ``passed``, ``runtime``, ``version``, ``delegate``, ``vectors`` (how many), ``kind`` (of the vectors),
+    ``ops`` (how many the model has), ``taken`` (what delegates took of them, see ``coverage.describe``) and
+    ``outputs``: for each output the worst vector, see ``_compare``. Raises AgentError ``integrity`` for golden
     files that cannot be read; what the runtime raises is explained by ``__main__``.
     """
     folder, delegate = str(request["folder"]), str(request["delegate"])
@@ -41,7 +43,9 @@ def self_test(request: Request, stdin: BinaryIO, emit: Emit) -> Result:
     stdin.read()
     golden = _read_golden(folder)
     tolerance = golden["tolerance"].get(delegate) or golden["tolerance"].get("default") or {}
-    model = runtime.Model(os.path.join(folder, model_name(read_manifest(folder))), delegate)
+    path = os.path.join(folder, model_name(read_manifest(folder)))
+    model = runtime.Model(path, delegate, delegate_options=request.get("delegate_options") or {})
+    taken = walk_back(model.ops(), model.nodes_before)
     worst: Dict[str, Result] = {}
     for number, vector in enumerate(golden["vectors"]):
         inputs = {item.name: _read_tensor(folder, vector["inputs"], item) for item in model.inputs}
@@ -60,14 +64,16 @@ def self_test(request: Request, stdin: BinaryIO, emit: Emit) -> Result:
         "delegate": delegate,
         "vectors": len(golden["vectors"]),
         "kind": golden.get("kind"),
+        "ops": len(taken.ops),
+        "taken": describe(taken, delegate),
         "outputs": [worst[name] for name in sorted(worst)],
     }
 
 
 @contextmanager
-def prepared(folder: str, delegate: str) -> Iterator[Child]:
+def prepared(folder: str, delegate: str, options: Mapping[str, str]) -> Iterator[Child]:
     """A child process that gets ready for the self-test of ``folder``; it ends with the block."""
-    child = Child("self-test", {"folder": folder, "delegate": delegate})
+    child = Child("self-test", {"folder": folder, "delegate": delegate, "delegate_options": dict(options)})
     try:
         yield child
     finally:
@@ -106,6 +112,18 @@ def check(child: Child, delegate: str, host: Host, meanwhile: Callable[[], None]
             {"self_test": report},
         )
     return report
+
+
+def require_taken(report: Result) -> None:
+    """Raise AgentError ``coverage`` where the delegate of a self-test took no op: the CPU did everything."""
+    if any(item["delegate"] == report["delegate"] for item in report["taken"]):
+        return
+    raise AgentError(
+        "coverage",
+        "The delegate %s was required, and took none of the model's %d ops." % (report["delegate"], report["ops"]),
+        "`edgekit inspect MODEL --target NAME` says why ops do not fit; `edgekit bench --coverage` who runs them.",
+        {"self_test": report},
+    )
 
 
 def _watchdog(host: Host) -> Callable[[], None]:

@@ -10,16 +10,21 @@ from .machine import read_rss
 
 
 def start_models(request: Request, count: int = 1) -> Tuple[List[runtime.Model], Dict[str, Any]]:
-    """Load ``request``'s ``model`` ``count`` times, with its ``delegate`` and ``num_threads``, on its ``cpus``.
+    """Load ``request``'s ``model`` ``count`` times, with its ``delegate``, ``delegate_options`` and ``num_threads``.
 
-    Returns the models, and what to tell of it: ``runtime``, ``load_ms`` (of all of them, without importing the
-    runtime) and ``rss_before_load_bytes``. Raises what ``runtime.Model`` does, and AgentError for the CPUs.
+    The process runs on its ``cpus``. Returns the models, and what to tell of it: ``runtime``, ``load_ms`` (of all of
+    them, without importing the runtime) and ``rss_before_load_bytes``. Raises what ``runtime.Model`` does, and
+    AgentError for the CPUs.
     """
     name, version, _ = runtime.find_runtime()  # those that share a CPU later import on all of them
     set_affinity(request["cpus"])
     memory_before = read_rss()["rss_bytes"]
     start = time.perf_counter_ns()
-    models = [runtime.Model(request["model"], request["delegate"], request["num_threads"]) for _ in range(count)]
+    options = request.get("delegate_options") or {}
+    models = [
+        runtime.Model(request["model"], request["delegate"], request["num_threads"], delegate_options=options)
+        for _ in range(count)
+    ]
     load_ms = (time.perf_counter_ns() - start) / 1e6
     return models, {
         "runtime": {"name": name, "version": version},

@@ -31,6 +31,8 @@ class Activation(NamedTuple):
     digest: str
     delegate: Optional[str]
     """Delegate it passed its self-test on; None where that is not known any more."""
+    options: Dict[str, str] = {}  # noqa: RUF012 - a default that nobody changes
+    """What that delegate was loaded with."""
 
 
 class Pending(NamedTuple):
@@ -97,7 +99,9 @@ def read_state(place: Place) -> State:
 def _parse(value: Dict[str, Any]) -> State:
     if value["schema_version"] != SCHEMA_VERSION:
         raise ValueError("another schema")
-    history = tuple(Activation(str(item["digest"]), item["delegate"]) for item in value["history"])
+    history = tuple(
+        Activation(str(item["digest"]), item["delegate"], dict(item.get("options") or {})) for item in value["history"]
+    )
     pending = Pending(**value["pending"]) if value["pending"] else None
     digests = [item.digest for item in history]
     digests += [digest for digest in pending[:2] if digest is not None] if pending else []

@@ -25,7 +25,7 @@ from .layout import (
     read_place,
     write_file,
 )
-from .selftest import check, prepared
+from .selftest import check, prepared, require_taken
 from .state import Activation, State, locked, read_hooks, read_state, write_state
 
 LIBRARY = os.path.join("lib", "edgekit.pyz")
@@ -65,7 +65,8 @@ def deploy(request: Request, stdin: BinaryIO, emit: Emit) -> Result:
     """Receive a version, test it here, switch to it.
 
     request: ``root``, ``name``, ``digest`` (sha256 of the manifest), ``files`` ({path: {sha256, bytes}}, the manifest
-    included), ``delegate``, ``hooks``, ``keep_versions``, ``dry_run``.
+    included), ``delegate``, ``delegate_options``, ``require_delegate`` (whether it must take an op), ``hooks``,
+    ``keep_versions``, ``dry_run``.
 
     Emits ``need`` (see ``staging.fetch``; empty in a dry run), ``self-test``, ``switched``, ``hook``, ``alive``.
     Returns ``previous`` and ``active`` (digests), ``received_bytes``, ``needed_bytes``, ``self_test``, ``undone``
@@ -79,19 +80,21 @@ def deploy(request: Request, stdin: BinaryIO, emit: Emit) -> Result:
     files = read_entries(request["files"])
     if not SHA256.match(digest) or files.get(MANIFEST, Entry("", 0)).sha256 != digest:
         raise AgentError("integrity", "The digest is not the manifest's.", "Build the artifact again.")
-    delegate = str(request["delegate"])
+    delegate, options = str(request["delegate"]), dict(request.get("delegate_options") or {})
     if request["dry_run"]:
         return _rehearse(place, digest, files, host)
     with explained(place):
         os.makedirs(place.versions, exist_ok=True)
-        with locked(place, host) as lock, prepared(place.version(digest), delegate) as child:
+        with locked(place, host) as lock, prepared(place.version(digest), delegate, options) as child:
             undone = undo(place)
             before = read_current(place)
             received = staging.fetch(place, digest, files, host)
             host.emit("self-test", delegate=delegate)
             report = check(child, delegate, host, lambda: staging.flush(place, digest))
+            if request.get("require_delegate"):
+                require_taken(report)
             hooks, state = read_hooks(request["hooks"]), read_state(place)
-            history = _appended(state.history, Activation(digest, delegate))
+            history = _appended(state.history, Activation(digest, delegate, options))
             _install_library(place)
             if before == digest and not received:
                 write_state(place, State(history=history, hooks=hooks, pending=None))
@@ -105,9 +108,10 @@ def deploy(request: Request, stdin: BinaryIO, emit: Emit) -> Result:
 def rollback(request: Request, stdin: BinaryIO, emit: Emit) -> Result:
     """Go back to the version that was active before; the same self-test and health check decide.
 
-    request: ``root``, ``name``, ``delegate`` (None: the one it was active with), ``hooks`` (None: those of the last
-    deployment). Returns what ``deploy`` does, without the bytes. Raises AgentError: ``device`` when there is
-    no version to go to, ``integrity`` when it was changed on the device, and what ``deploy`` raises.
+    request: ``root``, ``name``, ``delegate`` (None: the one it was active with, and its options), ``delegate_options``,
+    ``hooks`` (None: those of the last deployment). Returns what ``deploy`` does, without the bytes. Raises AgentError:
+    ``device`` when there is no version to go to, ``integrity`` when it was changed on the device, and what ``deploy``
+    raises.
     """
     place, host = read_place(request), Host(stdin, emit)
     if not os.path.isdir(place.folder):
@@ -129,12 +133,12 @@ def rollback(request: Request, stdin: BinaryIO, emit: Emit) -> Result:
                 "Version %s cannot come back: %s was changed on the device." % (target.digest[:12], ", ".join(damage)),
                 "Deploy that artifact again; it repairs the files. The active version stays.",
             )
-        delegate = str(request.get("delegate") or target.delegate or _delegate(place, target.digest))
+        delegate, options = _chosen(request, target, place)
         host.emit("self-test", delegate=delegate)
-        with prepared(place.version(target.digest), delegate) as child:
+        with prepared(place.version(target.digest), delegate, options) as child:
             report = check(child, delegate, host)
         hooks = state.hooks if request.get("hooks") is None else read_hooks(request["hooks"])
-        history = (*state.history[:-2], Activation(target.digest, delegate))
+        history = (*state.history[:-2], Activation(target.digest, delegate, options))
         activate(place, history, hooks, host, lock)
         return _result(place, before, report, undone)
 
@@ -147,8 +151,14 @@ def _no_version(place: Place) -> AgentError:
     )
 
 
-def _delegate(place: Place, digest: str) -> str:
-    return str(read_manifest(place.version(digest), digest).get("delegate", "xnnpack"))
+def _chosen(request: Request, target: Activation, place: Place) -> "Tuple[str, Dict[str, str]]":
+    """Delegate and options of a version that comes back: the request's, those it was active with, its own."""
+    if request.get("delegate"):
+        return str(request["delegate"]), dict(request.get("delegate_options") or {})
+    if target.delegate:
+        return target.delegate, target.options
+    manifest = read_manifest(place.version(target.digest), target.digest)
+    return str(manifest.get("delegate", "xnnpack")), dict(manifest.get("delegate_options") or {})
 
 
 def _rehearse(place: Place, digest: str, files: Dict[str, Entry], host: Host) -> Result:

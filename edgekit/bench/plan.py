@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import msgspec
 
 from edgekit.artifact import GOLDEN, Artifact, read_artifact
-from edgekit.device import Device
+from edgekit.device import Device, choose_delegate
 from edgekit.digests import sha256_file
 from edgekit.documents import Document, read_json
 from edgekit.entries import FileEntry, Golden, Sha256
@@ -38,6 +38,8 @@ class BenchOptions(Document, frozen=True, kw_only=True):
     """Fresh processes for each thread count: the unit of resampling."""
     delegate: str | None = None
     """``xnnpack``, ``none`` or a library's path on the device; None: the device's, else the artifact's."""
+    delegate_options: dict[str, str] = msgspec.field(default_factory=dict)
+    """Handed to the delegate library when it is loaded, over the device's and the artifact's."""
     cpus: tuple[int, ...] | None = None
     """CPUs the processes are bound to; None: the scheduler's choice."""
     governor: str | None = None
@@ -59,6 +61,7 @@ class Subject(Document, frozen=True, kw_only=True):
     """None for a bare .tflite."""
     delegate: str
     """The one it was made for."""
+    delegate_options: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 def read_subject(model: Artifact | Path) -> Subject:
@@ -99,6 +102,7 @@ def _from_artifact(artifact: Artifact) -> Subject:
         inputs={name: (artifact.path / file, _golden_entry(files, file)) for name, file in names.items()},
         artifact_digest=artifact.digest,
         delegate=artifact.manifest.delegate,
+        delegate_options=artifact.manifest.delegate_options,
     )
 
 
@@ -113,14 +117,22 @@ class Configuration(Document, frozen=True, kw_only=True):
 
     subject: Subject
     delegate: str
+    delegate_options: dict[str, str] = msgspec.field(default_factory=dict)
     num_threads: Positive
 
 
 def configurations(subject: Subject, options: BenchOptions, device: Device) -> tuple[Configuration, ...]:
     """One for each thread count; the delegate is the option's, else the device's, else the model's own."""
-    delegate = options.delegate or device.table.delegate or subject.delegate
+    delegate, chosen = choose_delegate(
+        device.table,
+        own=subject.delegate,
+        own_options=subject.delegate_options,
+        asked=options.delegate,
+        asked_options=options.delegate_options,
+    )
     return tuple(
-        Configuration(subject=subject, delegate=delegate, num_threads=threads) for threads in options.num_threads
+        Configuration(subject=subject, delegate=delegate, delegate_options=chosen, num_threads=threads)
+        for threads in options.num_threads
     )
 
 
@@ -137,6 +149,7 @@ def request(
                 "model": item.subject.entry.sha256,
                 "inputs": {name: entry.sha256 for name, (_, entry) in item.subject.inputs.items()},
                 "delegate": item.delegate,
+                "delegate_options": item.delegate_options,
                 "num_threads": item.num_threads,
             }
             for item in asked

@@ -9,7 +9,7 @@ from edgekit.cli.options import common, console, emit, option, output, print_fin
 
 if TYPE_CHECKING:
     from edgekit.artifact import Artifact
-    from edgekit.deploy import Deployment, SelfTest
+    from edgekit.deployment import Deployment, SelfTest
 
 BUILD = Path("build")
 
@@ -18,6 +18,7 @@ BUILD = Path("build")
 @click.argument("artifact", required=False, type=click.Path(path_type=Path))
 @option("--device", required=True, help="A name in device_configs/, user@host, or local.")
 @option("--name", help="Name of the model on the device.  [default: [deploy] name, else the artifact's]")
+@option("--require-delegate", is_flag=True, help="Exit 3 where the delegate takes none of the model's ops.")
 @option("--dry-run", is_flag=True, help="Say what would be sent; change no model on the device.")
 @common
 def command(
@@ -25,6 +26,7 @@ def command(
     artifact: Path | None,
     device: str,
     name: str | None,
+    require_delegate: bool,
     dry_run: bool,
     as_json: bool,
     verbose: bool,  # noqa: ARG001 - acts in its callback
@@ -54,6 +56,7 @@ def command(
                 name=name,
                 settings=settings,
                 dry_run=dry_run,
+                require_delegate=require_delegate,
                 on_progress=lambda sent, total: bar.update(task, completed=sent, total=total),
             )
     except SelfTestError as err:
@@ -129,14 +132,16 @@ def _self_test_line(test: "SelfTest") -> str:
         if check.difference is not None
     )
     vectors = f"{test.vectors} {test.kind} vectors"
-    return f"passed: {vectors}, largest difference {worst}; {test.delegate}, {test.runtime} {test.version}"
+    by = next((len(item.nodes) for item in test.taken if item.delegate == test.delegate), 0)
+    ran = test.delegate if test.ops is None or test.delegate == "none" else f"{test.delegate} ({by} of {test.ops} ops)"
+    return f"passed: {vectors}, largest difference {worst}; {ran}, {test.runtime} {test.version}"
 
 
 def print_mismatch(details: dict[str, Any]) -> None:
     """Expected against found, for each output, on stderr; nothing when the device had no report."""
     from rich.table import Table
 
-    from edgekit.deploy import SelfTest
+    from edgekit.deployment import SelfTest
     from edgekit.documents import convert
     from edgekit.errors import DeviceFaultError
 

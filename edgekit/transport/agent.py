@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from edgekit.errors import (
+    CoverageError,
     DeviceFaultError,
     EdgekitError,
     GateError,
@@ -41,6 +42,7 @@ ERRORS: Mapping[str, type[EdgekitError]] = {
     "self-test": SelfTestError,
     "measurement": MeasurementInvalidError,
     "gate": GateError,
+    "coverage": CoverageError,
 }
 """``kind`` of the agent's error event -> what is raised here."""
 

@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import product
 from pathlib import Path
 
 from msgspec import to_builtins
+from msgspec.structs import replace
 
 from edgekit.artifact import Artifact
 from edgekit.bench.findings import NOISE_TOLERANCE, find, is_emulated
 from edgekit.bench.latency import NS_PER_MS, group_processes, summarize_processes
-from edgekit.bench.plan import BenchOptions, Configuration, Subject, read_subject
+from edgekit.bench.plan import BenchOptions, Configuration, Subject, configurations, read_subject
 from edgekit.bench.run import measure
 from edgekit.bench.samples import MachineFacts, Measurement, RuntimeFacts
 from edgekit.bench.statistics import median
@@ -212,11 +212,12 @@ def _configurations(
     options: BenchOptions,
     delegates: Sequence[str],
 ) -> list[tuple[Candidate, Configuration]]:
-    own = connection.device.table.delegate
+    asked = [replace(options, delegate=delegate) for delegate in delegates] or [options]
     return [
-        (candidate, Configuration(subject=subject, delegate=delegate, num_threads=threads))
+        (candidate, configuration)
         for candidate, subject in subjects
-        for delegate, threads in product(delegates or (own or subject.delegate,), options.num_threads)
+        for item in asked
+        for configuration in configurations(subject, item, connection.device)
     ]
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from edgekit.artifact import Artifact
-from edgekit.deploy import Deployment, deploy, rollback
+from edgekit.deploy import deploy, rollback
+from edgekit.deployment import Deployment
 from edgekit.device import Device
 from edgekit.errors import DeviceFaultError, TransportError
 from edgekit.project import Deploy

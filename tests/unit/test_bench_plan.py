@@ -55,7 +55,7 @@ def test_bare_model(tmp_path: Path) -> None:
     asked = request(both, options, root="/r")
     digest = hashlib.sha256(data).hexdigest()
     assert asked["files"] == [{"sha256": digest, "bytes": len(data)}]
-    one = {"model": digest, "inputs": {}, "delegate": "none", "num_threads": 1}
+    one = {"model": digest, "inputs": {}, "delegate": "none", "delegate_options": {}, "num_threads": 1}
     assert asked["configurations"] == [one, {**one, "num_threads": 2}]
     assert payload(both) == {digest: tmp_path / "small.tflite"}
 

@@ -106,7 +106,7 @@ def test_a_crash_of_the_runtime_is_said(
 
 
 def test_a_delegate_that_is_not_there(kws: Path, connection: Connection) -> None:
-    with pytest.raises(DeviceFaultError, match=r"cannot be used: /no/such/delegate\.so"):
+    with pytest.raises(DeviceFaultError, match=r"cannot be used: There is no file /no/such/delegate\.so"):
         list(infer(connection, kws, draw(kws, 3), delegate="/no/such/delegate.so"))
 
 
