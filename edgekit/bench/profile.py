@@ -21,6 +21,7 @@ from edgekit_converters.structure import OpInfo, op_macs, read_structure
 
 MUCH = 0.5
 """Share of the time from which one op is worth a word."""
+MAX_NAMED = 4
 UNAVAILABLE = "There is no profile of single ops here: "
 """How the agent begins where a runtime, a delegate or a model has no profiler, and nothing went wrong."""
 NS_PER_US = 1e3
@@ -66,10 +67,12 @@ class OpProfile(Document, frozen=True, kw_only=True):
     """Name of its first output."""
     calls: int
     """In one inference. More than 1: ops that the runtime's summary adds up."""
+    divided: bool
+    """One of two ops that the summary adds up, with its part of the time as the first profiled inferences had it."""
     time_us: float
     """Median over the processes of the mean of the middle half of their inferences, as all that follows."""
     interval_us: tuple[float, float] | None
-    """Of ``time_us``, over the processes; None from one process alone."""
+    """Of ``time_us``, over the processes; None from one process alone, and where the time was divided."""
     median_us: float
     """Of all inferences; the runtime counts whole microseconds."""
     mean_us: float
@@ -197,6 +200,19 @@ def find_slow(report: ProfileReport, delegate: str) -> Iterator[FindingEntry]:
             "but for its partition.",
             fix="Their sum is right; a model in fewer partitions has a line for each.",
         )
+    divided = [op for op in report.ops if op.divided]
+    if divided:
+        yield FindingEntry(
+            name="ops-divided",
+            severity="info",
+            message=f"{len(divided)} ops ({', '.join(map(_called, divided[:MAX_NAMED]))}) are, two by two, one line of "
+            "the runtime's summary: their sum is measured, and divided as in the first profiled inferences.",
+            fix="A model in fewer partitions has a line for each.",
+        )
+
+
+def _called(op: OpProfile) -> str:
+    return op.kernel if op.node is None else f"{op.op} {op.node}"
 
 
 def _which(op: OpProfile) -> str:
@@ -252,7 +268,8 @@ def _line(
         tensor=None if item.op is None or not item.op.outputs else item.op.outputs[0].name,
         calls=item.key.calls,
         time_us=time_us,
-        interval_us=(ordered[rank], ordered[-1 - rank]) if len(own) > 1 else None,
+        divided=item.call is not None,
+        interval_us=(ordered[rank], ordered[-1 - rank]) if len(own) > 1 and item.call is None else None,
         median_us=median(every),
         mean_us=sum(every) / len(every),
         share=time_us / total if total else 0.0,

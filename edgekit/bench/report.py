@@ -11,6 +11,7 @@ from edgekit.bench.latency import Result, group_processes, summarize_processes
 from edgekit.bench.plan import BenchOptions, Configuration
 from edgekit.bench.power.battery import BatteryReport
 from edgekit.bench.power.energy import EnergyReport
+from edgekit.bench.profile import ProfileReport
 from edgekit.bench.recording import Recording
 from edgekit.bench.samples import MachineFacts, MachineState, Measurement, RuntimeFacts
 from edgekit.bench.stages import StagesReport
@@ -46,6 +47,8 @@ class BenchmarkReport(Document, frozen=True, kw_only=True):
     sustained: SustainedReport | None = None
     stages: StagesReport | None = None
     throughput: ThroughputReport | None = None
+    profile: ProfileReport | None = None
+    """None also where the runtime, the delegate or the model has none: a finding says which."""
     recordings: dict[RecordingName, Recording] = msgspec.field(default_factory=dict)
     """What the energy run and the sustained run (a battery is measured in it) were read from: the traces of every
     gauge, stretches of idle and load, windows of latency, the machine's states. Empty where neither was asked for."""

@@ -14,6 +14,7 @@ from edgekit.bench.power.battery import BATTERY_SECS, IDLE_SHARE, battery_schedu
 from edgekit.bench.power.choice import choose_battery, choose_gauge
 from edgekit.bench.power.energy import ENERGY_PROCESSES, ENERGY_SECS, energy_schedule, summarize_energy
 from edgekit.bench.power.external import Meter, record_beside
+from edgekit.bench.profile import measure_profile
 from edgekit.bench.record import OnSecond, record
 from edgekit.bench.recording import Recording, Segment, gauge_notes
 from edgekit.bench.report import BenchmarkReport
@@ -55,6 +56,8 @@ class Parts:
     """Numbers of interpreters at once."""
     tune_threads: bool = False
     """Every sensible number of threads and streams."""
+    profile: bool = False
+    """The time of each op."""
 
 
 def run_session(
@@ -94,6 +97,10 @@ def measure_parts(
     _check_gauges(first, connection, options, parts, metered=meter is not None)
     report = bench(model, connection, options, on_progress=_counting(progress, "latency"))
     yield report
+    if parts.profile:
+        told = _counting(progress, "profile")
+        profile, found = measure_profile(model, connection, options, on_progress=told)
+        yield (report := _with(report, "Profile", found, profile=profile))
     if parts.whole_way:
         told = _counting(progress, "whole way")
         stages, found = measure_stages(model, connection, options, sample=parts.sample, on_progress=told)

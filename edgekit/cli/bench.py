@@ -15,6 +15,7 @@ from edgekit.cli.bench_options import (
     take_parts,
     write_page,
 )
+from edgekit.cli.bench_profile import profile_options, take_files, write_files
 from edgekit.cli.options import bar_progress, common, emit, option, output, print_findings, progress
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ GATE_SECS = 20.0
 @option("--delegate", help="xnnpack, none, or a library's path on the device.  [default: the model's]")
 @measurement_options(min_secs=1.0)
 @part_options
+@profile_options
 @option("--baseline", metavar="REF", help="Exit 3 if slower than this: a kept run, or a model, measured in turns.")
 @option(
     "--max-regression",
@@ -59,7 +61,7 @@ def command(
     note: str | None,
     allow_invalid: bool,
     as_json: bool,
-    verbose: bool,  # noqa: ARG001 - acts in its callback
+    verbose: bool,
     **settings: Any,
 ) -> None:
     """Measure latency and memory of MODEL on a device; energy, battery, heat and the whole way where asked for.
@@ -77,6 +79,7 @@ def command(
     from edgekit.report.html import check_html
     from edgekit.transport import connect, find_device
 
+    files = take_files(settings)
     parts, meter = take_parts(settings), settings.pop("meter")
     options, resolved = BenchOptions(**settings), find_device(device)
     if html is not None:
@@ -94,10 +97,11 @@ def command(
     kept = keep(report, note=note)  # last: it is what `latest` is asked for
     facts = {**document(report), "run": None if kept.path is None else kept.record.id}
     if not as_json:
-        print_report(report, output())
+        print_report(report, output(), every_op=verbose)
         print_findings((*report.findings, *(finding for item in (kept, *also) for finding in item.findings)))
         say_where(kept)
     write_page([report, *turns], html, facts)
+    write_files(report, files, facts)
     if not allow_invalid:
         require_valid(report, details=facts)
     if reference is not None:

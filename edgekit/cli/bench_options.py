@@ -136,6 +136,7 @@ def part_options(function: F) -> F:
         option("--streams", metavar="N,N", callback=parse_streams,
                help="Interpreters at once, such as 1,2,4: throughput."),
         option("--tune-threads", is_flag=True, help="Find the best number of threads and of streams."),
+        option("--profile", is_flag=True, help="Time each op by the runtime's own profiler; -v shows all of them."),
     ))(function)  # fmt: skip
 
 

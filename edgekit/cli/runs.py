@@ -158,7 +158,7 @@ def _comparison_rows(report: "ComparisonReport") -> list[tuple[str, ...]]:
 @command.command("show")
 @click.argument("ref")
 @common
-def show_command(ref: str, *, as_json: bool, verbose: bool) -> None:  # noqa: ARG001 - verbose acts in its callback
+def show_command(ref: str, *, as_json: bool, verbose: bool) -> None:
     """Show a run as its command did."""
     from edgekit.history import find_run
     from edgekit.report import print_comparison, print_report
@@ -172,7 +172,7 @@ def show_command(ref: str, *, as_json: bool, verbose: bool) -> None:  # noqa: AR
     if run.note:
         console().print(f"note: {run.note}", markup=False)
     if run.bench is not None:
-        print_report(run.bench, output())
+        print_report(run.bench, output(), every_op=verbose)
     if run.comparison is not None:
         print_comparison(run.comparison, output())
     print_findings(run.report.findings)

@@ -14,7 +14,7 @@ from edgekit.bench.versus.comparison import Comparison, ComparisonReport
 from edgekit.bench.versus.gate import decide, describe, gate_run
 from edgekit.errors import EdgekitError
 from edgekit.history.record import RunRecord
-from edgekit.report.plain import plain
+from edgekit.report.plain import plain, spreadsheet_text
 from edgekit.report.units import mebibytes, milliseconds
 
 COLUMNS = (
@@ -28,8 +28,6 @@ COLUMNS = (
     "baseline", "verdict", "effect", "effect_low", "effect_high",
 )  # fmt: skip
 """Of the CSV; units are in the names, empty is not known. docs/runs.md explains each."""
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet takes for the beginning of a formula."""
 
 
 def to_json(records: Sequence[RunRecord]) -> str:
@@ -122,8 +120,7 @@ def _cell(value: Any) -> Any:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        value = plain(value)
-        return f"'{value}" if value.startswith(FORMULA) else value
+        return spreadsheet_text(value)
     return msgspec.to_builtins(value)
 
 

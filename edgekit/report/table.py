@@ -9,6 +9,7 @@ from edgekit.bench.latency import Result
 from edgekit.bench.report import BenchmarkReport
 from edgekit.bench.samples import MachineState
 from edgekit.report.power import battery_table, energy_table
+from edgekit.report.profile import MOST, profile_table
 from edgekit.report.stages import stages_table
 from edgekit.report.sustained import sustained_table
 from edgekit.report.throughput import throughput_table
@@ -19,8 +20,11 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-def print_report(report: BenchmarkReport, console: "Console") -> None:
-    """What was measured on what, the table, and what the machine was doing."""
+def print_report(report: BenchmarkReport, console: "Console", *, every_op: bool = False) -> None:
+    """What was measured on what, the table, and what the machine was doing.
+
+    every_op: of a profile, not only those that take longest.
+    """
     from rich.markup import escape
 
     facts = report.machine
@@ -31,14 +35,16 @@ def print_report(report: BenchmarkReport, console: "Console") -> None:
     console.print(f"[bold]{escape(report.model)}[/] on [bold]{escape(report.device)}[/] ({kind} {digest[:12]})")
     console.print(escape(f"{board}{cores}, {report.runtime.name} {report.runtime.version}, {report.delegate}"))
     console.print(latency_table(report))
-    for table in _parts(report):
+    for table in _parts(report, every_op=every_op):
         console.print(table)
     for when, state in (("before", report.before), ("after", report.after)):
         console.print(escape(f"{when}: {_state(state)}"), style="dim")
 
 
-def _parts(report: BenchmarkReport) -> "Iterator[Table]":
+def _parts(report: BenchmarkReport, *, every_op: bool) -> "Iterator[Table]":
     """What was asked for beside latency and memory."""
+    if report.profile is not None:
+        yield profile_table(report.profile, most=None if every_op else MOST)
     if report.stages is not None:
         yield stages_table(report.stages)
     if report.throughput is not None:

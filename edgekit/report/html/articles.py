@@ -6,7 +6,7 @@ from dataclasses import replace
 from edgekit.bench.report import BenchmarkReport
 from edgekit.bench.versus.comparison import ComparisonReport
 from edgekit.entries import FindingEntry
-from edgekit.report.html import effects, latency, machine, power, timeline, whole_way
+from edgekit.report.html import effects, latency, machine, power, profile, timeline, whole_way
 from edgekit.report.html.view import Article, KeyFigure, Section, Verdict
 from edgekit.report.html.words import ms, plural, span_ms, when
 
@@ -23,6 +23,7 @@ SECTIONS: tuple[Callable[[BenchmarkReport], Section | None], ...] = (
     timeline.section,
     power.energy_section,
     power.battery_section,
+    profile.section,
     whole_way.stages_section,
     whole_way.throughput_section,
     machine.section,
