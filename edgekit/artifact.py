@@ -20,6 +20,8 @@ from edgekit.errors import ArtifactError, IntegrityError
 
 MANIFEST = "manifest.json"
 MODEL = "model.tflite"
+REFERENCE = "reference.tflite"
+"""What a compiled model was made from."""
 GOLDEN = "golden/golden.json"
 MAX_FILES = 1000
 

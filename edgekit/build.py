@@ -1,12 +1,14 @@
-"""The way of a model: convert, calibrate, quantize, audit, evaluate, write."""
+"""The way of a model: convert, calibrate, quantize, audit, evaluate, compile, write."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgekit.artifact import MANIFEST, MODEL, Artifact, write_artifact
+from edgekit.artifact import MANIFEST, MODEL, REFERENCE, Artifact, write_artifact
 from edgekit.cache import Cache, put
+from edgekit.compilation import compile_for_target, with_compiler
+from edgekit.compilers.types import Compiled
 from edgekit.digests import sha256_files, sha256_source
 from edgekit.entries import Manifest, SearchEntry
 from edgekit.errors import ProjectError, foreign_errors
@@ -73,16 +75,18 @@ def build(
         ModelError: the source cannot be read, converted or quantized.
         ProjectError: the labels cannot be read, or the postprocessing does not fit the model.
         DataError: calibration or evaluation data is wrong.
+        CompilerError: the accelerator's compiler is missing, is set wrongly or fails.
         AuditError, AccuracyError: the finished file is not what was asked for (exit code 3).
         LockError: ``locked``, and something differs (exit code 3).
         ArtifactError: the output cannot be written.
     """
+    measures = latency is not None and plan.precision == "auto"  # what a device does today is in no key
+    plan = with_compiler(plan, measures=measures)
     expected = check_before(plan) if locked else None
     labels = read_labels(plan.labels)
     float_model, converted_before = convert_or_reuse(plan, cache, progress)
     if plan.postprocessing is not None:
         check_postprocessing(plan.postprocessing, float_model, labels)
-    measures = latency is not None and plan.precision == "auto"  # what a device does today is in no key
     key = artifact_key(plan, float_model, labels) if cache and not measures else None
     kept = read_kept(cache, key)
     if kept is not None:
@@ -126,7 +130,8 @@ def _make(
         parts = _searched(plan, float_model, calibrated, labels, progress, latency)
     else:
         parts = _straight(plan, float_model, calibrated, labels, progress)
-    return _assemble(plan, float_model, calibrated, parts, labels)
+    compiled = compile_for_target(plan, float_model, parts.model, calibrated, progress)
+    return _assemble(plan, float_model, calibrated, parts, labels, compiled)
 
 
 def _straight(
@@ -217,6 +222,7 @@ def _assemble(
     calibrated: Calibrated | None,
     parts: _Parts,
     labels: tuple[str, ...] | None,
+    compiled: Compiled | None,
 ) -> Made:
     from edgekit.golden import golden_files
     from edgekit.manifest import build_findings, calibration_entry, input_ranges, make_manifest
@@ -236,16 +242,21 @@ def _assemble(
         calibration=calibration_entry(seen.sha256(), seen.count, parts.calibrator, parts.trials) if seen else None,
         evaluation=parts.evaluated.entry if parts.evaluated else None,
         search=parts.search,
+        compiled=compiled,
         findings=(
             *float_model.findings,
             *(calibrated.findings if calibrated else ()),
             *model.findings,
             *parts.audit.findings,
             *(parts.evaluated.findings if parts.evaluated else ()),
+            *(compiled.findings if compiled else ()),
             *build_findings(plan, model, labels, has_samples=calibrated is not None),
         ),
     )
-    return Made(files={MODEL: model.tflite, **golden}, manifest=manifest)
+    if compiled is None:
+        return Made(files={MODEL: model.tflite, **golden}, manifest=manifest)
+    files = {compiled.name: compiled.model, REFERENCE: model.tflite, **compiled.extra}
+    return Made(files={**files, **golden}, manifest=manifest)
 
 
 def source_digest(plan: BuildPlan, float_model: FloatModel) -> str:

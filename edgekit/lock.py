@@ -175,8 +175,25 @@ def settings_of(plan: BuildPlan) -> dict[str, str]:
         "max-drop": plan.max_drop,
         "stream": None if plan.stream is None else msgspec.json.encode(plan.stream, order="sorted").decode(),
         "max-trials": plan.max_trials,
+        **_compiler_settings(plan),
     }
     return {name: str(value) for name, value in chosen.items() if value is not None}
+
+
+def _compiler_settings(plan: BuildPlan) -> dict[str, str | None]:
+    """Compiler, its version and settings; of a setting that names a file, the digest of what is in it."""
+    if plan.compilation is None:
+        return {}
+    files = {name: plan.directory / Path(value).expanduser() for name, value in plan.compilation.settings.items()}
+    settings = {
+        name: f"sha256 {sha256_file(files[name])}" if files[name].is_file() else value
+        for name, value in plan.compilation.settings.items()
+    }
+    return {
+        "compiler": plan.compilation.accelerator.compiler,
+        "compiler-version": plan.compilation.version,
+        "compiler-settings": msgspec.json.encode(settings, order="sorted").decode(),
+    }
 
 
 def _data_digest(plan: BuildPlan, data: DataPlan | None, of_samples: str | None) -> str | None:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from msgspec.structs import replace
 
+from edgekit.compilers.plan import CompilationPlan, plan_compilation
 from edgekit.entries import Postprocessing
 from edgekit.errors import ProjectError, TargetError
 from edgekit.metrics import metric_of
@@ -58,6 +59,8 @@ class BuildOptions:
     keep_best: bool = False
     output: Path | None = None
     max_memory_mib: int | None = None
+    compiler_setting: tuple[str, ...] = ()
+    """``NAME=VALUE`` each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,10 +118,12 @@ class BuildPlan:
     output: Path
     max_memory_mib: int | None
     deploy: Deploy
+    compilation: CompilationPlan | None
+    """None where the target runs the quantized model as it is."""
 
 
 def plan(project: Project, target: Target, options: BuildOptions, directory: Path = Path()) -> BuildPlan:
-    """Decide the build; raises ProjectError or TargetError when it cannot be done as asked."""
+    """Decide the build; raises ProjectError, TargetError or CompilerError where it cannot be done so."""
     _check_support(target)
     source = _source(project, options, directory)
     wishes = _wishes(project.build, options)
@@ -162,6 +167,7 @@ def plan(project: Project, target: Target, options: BuildOptions, directory: Pat
         output=options.output or directory / "build" / f"{name}-{target.name}-{precision}",
         max_memory_mib=options.max_memory_mib,
         deploy=project.deploy,
+        compilation=plan_compilation(target, project.compiler, options.compiler_setting),
     )
 
 

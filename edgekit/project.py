@@ -9,7 +9,7 @@ import msgspec
 
 from edgekit.documents import Document, read_bounded, read_toml
 from edgekit.errors import ProjectError
-from edgekit.target import IoName, PositiveInt, PrecisionName
+from edgekit.target import CompilerName, IoName, PositiveInt, PrecisionName
 from edgekit_converters.types import Calibrator
 
 ModelName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
@@ -213,6 +213,8 @@ class Project(Document, frozen=True, kw_only=True):
     stream: Stream | None = None
     """Only for models that are run frame after frame."""
     deploy: Deploy = Deploy()
+    compiler: dict[CompilerName, dict[str, str | int]] = msgspec.field(default_factory=dict)
+    """Compiler -> its settings, laid over those of the target's profile; docs/compilers.md names them."""
 
 
 def load_project(directory: Path = Path()) -> Project:

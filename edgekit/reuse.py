@@ -56,6 +56,7 @@ def artifact_key(plan: BuildPlan, model: FloatModel, labels: tuple[str, ...] | N
         plan.keep_best,
         plan.fixed_io,
         plan.target,
+        plan.compilation,
         settings_of(plan),
         labels,
         data,

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from edgekit.artifact import Artifact
+    from edgekit.compilers.entries import CompilationEntry
     from edgekit.entries import TensorEntry
     from edgekit.evaluate import Evaluation
     from edgekit.metrics.entries import EvaluationEntry
@@ -24,11 +25,14 @@ def render(artifact: "Artifact") -> None:
     from msgspec import to_builtins
     from rich.markup import escape
 
-    manifest, audit = artifact.manifest, artifact.manifest.audit
+    manifest = artifact.manifest
     print_findings(manifest.findings)
     screen = screen_output()
     screen.print(f"[bold]{escape(str(artifact.path))}[/bold]  {artifact.digest[:12]}")
-    screen.print(f"  {manifest.precision} for {manifest.target} ({manifest.delegate}), {audit.model_bytes:,} bytes")
+    size = manifest.files[manifest.model].bytes
+    screen.print(f"  {manifest.precision} for {manifest.target} ({manifest.delegate}), {size:,} bytes")
+    for line in describe_compilation(manifest.compilation) if manifest.compilation else ():
+        screen.print(f"  {line}", markup=False)
     for kind, tensors in (("input", manifest.inputs), ("output", manifest.outputs)):
         for tensor in tensors:
             screen.print(f"  {kind} {describe_tensor(tensor)}", markup=False)
@@ -61,6 +65,25 @@ def describe_tensor(tensor: "TensorEntry") -> str:
     if tensor.quantization is None:
         return text
     return f"{text}, scale {tensor.quantization.scale:.6g}, zero point {tensor.quantization.zero_point}"
+
+
+def describe_compilation(entry: "CompilationEntry") -> "Iterator[str]":
+    """What the compiler did with the model, and what it expects of it; none of it is measured."""
+    version = f" {entry.version}" if entry.version else ""
+    left = ", ".join(f"{count} {name}" for name, count in entry.ops_on_cpu.items())
+    taken = "an unknown number of" if entry.ops_on_accelerator is None else str(entry.ops_on_accelerator)
+    yield f"compiled by {entry.compiler}{version}: {taken} ops on {entry.accelerator}, {left or 'none'} on the CPU"
+    for name in entry.ops_on_cpu:
+        if name in entry.reasons:
+            yield f"  {name}: {entry.reasons[name]}"
+    memory = {name.removesuffix("_used_kib"): kib for name, kib in entry.figures.items() if name.endswith("_used_kib")}
+    if any(memory.values()):
+        yield "  memory: " + ", ".join(
+            f"{kib:,.1f} KiB {area.replace('_', ' ')}" for area, kib in memory.items() if kib
+        )
+    seconds, cycles = entry.figures.get("estimated_inference_s"), entry.figures.get("cycles_total")
+    if seconds and cycles:
+        yield f"  {entry.compiler}'s estimate, not measured: {cycles:,.0f} cycles, {1000 * seconds:.3f} ms an inference"
 
 
 def describe_accuracy(evaluation: "EvaluationEntry | None") -> str:
