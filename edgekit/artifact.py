@@ -17,6 +17,7 @@ from edgekit.digests import sha256_file
 from edgekit.documents import Document, parse_json, read_bounded, write_json
 from edgekit.entries import FileEntry, Manifest, Sha256
 from edgekit.errors import ArtifactError, IntegrityError
+from edgekit_converters.types import Finding
 
 MANIFEST = "manifest.json"
 MODEL = "model.tflite"
@@ -48,6 +49,22 @@ class Artifact(Document, frozen=True, kw_only=True):
         """Every file of the folder with the manifest itself."""
         size = (self.path / MANIFEST).stat().st_size
         return {**self.manifest.files, MANIFEST: FileEntry(sha256=self.digest, bytes=size)}
+
+
+def of_reference(artifact: Artifact) -> tuple[Finding, ...]:
+    """What to say of figures that this machine finds for a compiled artifact; nothing for another."""
+    if artifact.manifest.compilation is None:
+        return ()
+    where = artifact.manifest.compilation.accelerator
+    return (
+        Finding(
+            name="of-reference",
+            severity="info",
+            message=f"This is of {artifact.manifest.reference}, which {artifact.manifest.model} was compiled from: only "
+            f"{where} runs the compiled file, and accuracy there is not proven by it.",
+            fix="Where the device is at hand, `edgekit evaluate --device NAME` proves it.",
+        ),
+    )
 
 
 def is_artifact(path: Path) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekit.agent.runtime import XNNPACK, Model, ModelRefused, dequantize, quantize
-from edgekit.artifact import Artifact
+from edgekit.artifact import Artifact, of_reference
 from edgekit.device import choose_delegate
 from edgekit.device_inference import Ready, infer
 from edgekit.differences import Differences, OutputDifference
@@ -86,6 +86,7 @@ def evaluate_file(
 ) -> FileEvaluation:
     """Run an artifact, or a bare .tflite, over held-out samples; with the preprocessing that the artifact keeps.
 
+    Of a compiled artifact the reference runs here, and the compiled file on the device.
     ``source``: a float .tflite it is held against. ``connection``: where it also runs, on ``delegate`` (default: the
     device's, else the artifact's). ``on_sample(done, total)``; total is None where only reading tells.
 
@@ -98,18 +99,19 @@ def evaluate_file(
     from edgekit_converters.checks import Checks
 
     _refuse_stream(model)
-    path = model.model if isinstance(model, Artifact) else model
+    path, there = (model.reference, model.model) if isinstance(model, Artifact) else (model, model)
     here = _load(path)
     with foreign_errors():
         dataset = open_held_out(data, model, here)
         seen = Checks(dataset.inputs, declared=declared_ranges(model), role="evaluation")
-        device = None if connection is None else _Device(connection, path, here, _choose(model, connection, delegate))
+        device = None if connection is None else _Device(connection, there, here, _choose(model, connection, delegate))
         sides = _Sides(here, data.metric, source, device)
         for count, (sample, arrays, found) in enumerate(_answered(dataset, here, device), start=1):
             seen.see(sample)
             sides.see(sample, arrays, found)
             on_sample(count, dataset.count)
-    findings = (*seen.findings(), *calibrated_on(model, seen.sha256()))
+    compiled = of_reference(model) if isinstance(model, Artifact) and connection is None else ()
+    findings = (*seen.findings(), *calibrated_on(model, seen.sha256()), *compiled)
     stop_at_errors(findings)
     return sides.result(path, seen.sha256(), findings)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgekit.artifact import GOLDEN, Artifact, read_artifact
+from edgekit.artifact import GOLDEN, Artifact, of_reference, read_artifact
 from edgekit.build import source_digest
 from edgekit.documents import parse_json
 from edgekit.entries import Golden, Manifest, TensorEntry
@@ -79,7 +79,13 @@ def explain(
     with foreign_errors():
         file = artifact.reference.read_bytes()
         errors = layer_errors(_reference(float_model, file).tflite, file, samples, on_sample=on_sample)
-    return Explanation(artifact=artifact, errors=errors, samples=done, advice=advice(errors), findings=findings)
+    return Explanation(
+        artifact=artifact,
+        errors=errors,
+        samples=done,
+        advice=advice(errors),
+        findings=(*findings, *of_reference(artifact)),
+    )
 
 
 def advice(errors: "Iterable[LayerError]") -> str:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from edgekit.agent.runtime import Model, ModelRefused
-from edgekit.artifact import Artifact, read_artifact
+from edgekit.artifact import Artifact, of_reference, read_artifact
 from edgekit.audit import read
 from edgekit.entries import DetectionEntry
 from edgekit.errors import DataError, ModelError
 from edgekit_converters.errors import ConverterError
+from edgekit_converters.types import Finding
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,6 +36,7 @@ class Prediction:
     """Best first, in pixels of the sample; empty where the model is no detector."""
     is_detector: bool = False
     """The manifest says that the outputs are boxes."""
+    findings: tuple[Finding, ...] = ()
 
 
 def predict(path: Path, sample: Path) -> Prediction:
@@ -67,6 +69,7 @@ def predict(path: Path, sample: Path) -> Prediction:
         classes=found.classes,
         detections=found.detections,
         is_detector=artifact is not None and isinstance(artifact.manifest.postprocessing, DetectionEntry),
+        findings=() if artifact is None else of_reference(artifact),
     )
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgekit.cli.options import common, emit, output
+from edgekit.cli.options import common, emit, output, print_findings
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,6 +27,7 @@ def command(path: Path, sample: Path, *, as_json: bool, verbose: bool) -> None: 
     from edgekit.predict import predict
 
     found = predict(path, sample)
+    print_findings(found.findings)
     if as_json:
         emit(
             {
@@ -34,6 +35,7 @@ def command(path: Path, sample: Path, *, as_json: bool, verbose: bool) -> None: 
                 "labels": found.labels,
                 "classes": [item._asdict() for item in found.classes],
                 "detections": [item._asdict() for item in found.detections],
+                "findings": found.findings,
             }
         )
         return
