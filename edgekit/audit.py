@@ -15,6 +15,7 @@ from edgekit.errors import AuditError, ModelError
 from edgekit.precision import REAL, broken, check_precision
 from edgekit.streams import check_states
 from edgekit.target import Target
+from edgekit.target_facts import check_memory
 from edgekit_converters.errors import ConverterError
 from edgekit_converters.structure import Structure, read_structure
 from edgekit_converters.types import Finding, Scheme
@@ -46,6 +47,7 @@ def audit(tflite: bytes, *, scheme: Scheme, target: Target, states: Mapping[str,
         *check_states(structure, states or {}),
         *check_ops(structure, target),
         *check_delegate(scheme, target),
+        *check_memory(structure, target),
         *check_execution(tflite, structure),
     )
     errors = [finding for finding in findings if finding.severity == "error"]

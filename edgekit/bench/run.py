@@ -3,11 +3,16 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from msgspec import to_builtins
+from msgspec.structs import replace
+
 from edgekit.artifact import Artifact
 from edgekit.bench.plan import BenchOptions, Configuration, configurations, payload, read_subject, request
 from edgekit.bench.report import BenchmarkReport, summarize
 from edgekit.bench.samples import Measurement, ProcessSamples
 from edgekit.bench.turns import OnProgress, take_turns
+from edgekit.target import load_target
+from edgekit.target_facts import check_facts, read_reported
 from edgekit.transport import Connection
 from edgekit.transport.agent import prepare_agent
 
@@ -25,14 +30,19 @@ def bench(
 
     Raises:
         ModelError, ArtifactError, IntegrityError: the model is none, or was changed after the build.
+        TargetError: the device's ``target`` is no profile.
         DeviceFaultError: no runtime, a model or delegate that does not run there, an option the device refuses.
         TransportError: connection lost.
     """
     options = options or BenchOptions()
     device = connection.device
+    target = load_target(device.table.target) if device.table.target else None
     asked = configurations(read_subject(model), options, device)
     measurement = measure(asked, connection, options, on_progress=on_progress)
-    return summarize(measurement, asked, options=options, device=device.name)
+    report = summarize(measurement, asked, options=options, device=device.name)
+    wrong = check_facts(target, read_reported(to_builtins(measurement.machine))) if target else ()
+    checked: BenchmarkReport = replace(report, findings=(*report.findings, *wrong))
+    return checked
 
 
 def measure(

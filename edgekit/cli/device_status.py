@@ -9,26 +9,30 @@ if TYPE_CHECKING:
 
 
 def ask(device: "Device") -> "dict[str, Any] | Exception":
-    """What the agent says of the device and of its store, or the error."""
+    """What the agent says of the device and of its store, and whether its profile is true of it; or the error."""
     from edgekit.errors import EdgekitError
+    from edgekit.target import load_target
+    from edgekit.target_facts import check_facts, read_reported
     from edgekit.transport import connect
     from edgekit.transport.agent import call, prepare_agent, result
 
     try:
+        target = load_target(device.table.target) if device.table.target else None
         with connect(device) as connection:
             agent = prepare_agent(connection)
             info = result(call(agent, "info", {"root": agent.root}))
             status = result(call(agent, "status", {"root": agent.root}))
+        findings = check_facts(target, read_reported(info)) if target else ()
     except EdgekitError as err:
         return err
-    return {"info": info, "status": status}
+    return {"info": info, "status": status, "findings": findings}
 
 
 def describe(device: "Device", answer: "dict[str, Any] | Exception") -> dict[str, Any]:
     if isinstance(answer, Exception):
         return {"name": device.name, "reachable": False, "error": _error(answer)}
-    without_event = {part: {k: v for k, v in value.items() if k != "event"} for part, value in answer.items()}
-    return {"name": device.name, "reachable": True, **without_event}
+    told = {part: {k: v for k, v in answer[part].items() if k != "event"} for part in ("info", "status")}
+    return {"name": device.name, "reachable": True, **told, "findings": answer["findings"]}
 
 
 def _error(err: Exception) -> dict[str, Any]:
@@ -61,8 +65,9 @@ def print_status(devices: "list[Device]", answers: "list[dict[str, Any] | Except
             message = error["message"].removeprefix(f"{device.name}: ")
             console().print(f"[red]{escape(device.name)}[/]: {escape(message)}\n  next: {escape(error['hint'])}")
             continue
-        for note in answer["info"]["blocked"]:
-            console().print(f"{escape(device.name)}: {escape(note['message'])}\n  fix: {escape(note['fix'])}")
+        said = [(note["message"], note["fix"]) for note in answer["info"]["blocked"]]
+        for message, fix in [*said, *((finding.message, finding.fix) for finding in answer["findings"])]:
+            console().print(f"{escape(device.name)}: {escape(message)}\n  fix: {escape(fix)}")
 
 
 UNITS = {"power_w": "W", "energy_j": "J", "current_a": "A", "capacity_percent": "%"}

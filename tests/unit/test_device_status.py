@@ -23,7 +23,7 @@ def answer(free_bytes: int) -> dict[str, Any]:
         "gauges": [],
         "blocked": [],
     }
-    return {"info": info, "status": {"free_bytes": free_bytes, "models": []}}
+    return {"info": info, "status": {"free_bytes": free_bytes, "models": []}, "findings": ()}
 
 
 def test_little_space_is_not_shown_as_none(capsys: pytest.CaptureFixture[str]) -> None:
