@@ -10,8 +10,10 @@ import signal
 NOT_FOUND = re.compile(r"Didn't find op for builtin opcode '([A-Z0-9_]{1,80})'")
 NO_CUSTOM = re.compile(r"Failed to get registration from op code CUSTOM")
 NODE = re.compile(r"Node ([A-Za-z0-9_]{1,80}) \(number (\d{1,9})\) failed to (prepare|invoke)")
-MEMORY = re.compile(r"Failed to (?:resize buffer|allocate temp memory)\. Requested: (\d{1,19}), available (\d{1,19})")
-PLACE = re.compile(r"^tensorflow/lite/micro/(?:kernels/)?(\S+?)(?::\d+)? ")
+MEMORY = re.compile(
+    r"Failed to (?:resize buffer|allocate (?:temp|tail) memory)\. Requested: (\d{1,19}), available (\d{1,19})"
+)
+PLACE = re.compile(r"^\S*/([a-z0-9_]{1,80}\.(?:cc|h))(?::\d+)? ")
 NOISE = ("[RecordingMicroAllocator]", "RuntimeError: TFLM failed", "Failed to get registration")
 MAX_DETAIL = 300
 
@@ -22,14 +24,14 @@ def explain(status: int, said: str) -> str:
         return f"it has no kernel for {found[1]}"
     if NO_CUSTOM.search(said):
         return "it has no kernel for a custom operator of the model"
+    if found := MEMORY.search(said):
+        return f"it asks for {int(found[1]):,} bytes, with {int(found[2]):,} left in the largest arena that is tried"
     details = _details(said)
     last = details[-1] if details else ""
     if found := NODE.search(said):
         verb = "be prepared" if found[3] == "prepare" else "run"
         why = [line for line in details if not NODE.search(line)]
         return f"{found[1]} (op {found[2]}) cannot {verb}" + (f": {why[-1]}" if why else "")
-    if found := MEMORY.search(said):
-        return f"it asks for {int(found[1]):,} bytes more than an arena of any microcontroller has"
     if status < 0:
         name = signal.Signals(-status).name if -status in set(signal.Signals) else f"signal {-status}"
         return f"its interpreter crashed ({name})" + (f" after saying: {last}" if last else ", and said nothing")
