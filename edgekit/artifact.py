@@ -60,8 +60,8 @@ def of_reference(artifact: Artifact) -> tuple[Finding, ...]:
         Finding(
             name="of-reference",
             severity="info",
-            message=f"This is of {artifact.manifest.reference}, which {artifact.manifest.model} was compiled from: only "
-            f"{where} runs the compiled file, and accuracy there is not proven by it.",
+            message=f"This is of {artifact.manifest.reference}, which {artifact.manifest.model} was compiled from: "
+            f"only {where} runs the compiled file, and accuracy there is not proven by it.",
             fix="Where the device is at hand, `edgekit evaluate --device NAME` proves it.",
         ),
     )
