@@ -1,7 +1,7 @@
-"""The way of a model: convert, calibrate, quantize, audit, evaluate, compile, write."""
+"""The way of a model: convert, calibrate, quantize, audit, evaluate, compile, run in TFLite Micro, write."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from edgekit.entries import Manifest, SearchEntry
 from edgekit.errors import ProjectError, foreign_errors
 from edgekit.ladder import Latency
 from edgekit.lock import check_after, check_before, locked_build, write_lock
+from edgekit.microcontroller import check_ready, checked_on_micro
 from edgekit.plan import BuildPlan, name_of
 from edgekit.postprocessing import check_postprocessing
 from edgekit.progress import Progress, silent
@@ -76,12 +77,14 @@ def build(
         ProjectError: the labels cannot be read, or the postprocessing does not fit the model.
         DataError: calibration or evaluation data is wrong.
         CompilerError: the accelerator's compiler is missing, is set wrongly or fails.
+        MicroError: the target is a microcontroller, and TFLite Micro cannot be run here.
         AuditError, AccuracyError: the finished file is not what was asked for (exit code 3).
         LockError: ``locked``, and something differs (exit code 3).
         ArtifactError: the output cannot be written.
     """
     measures = latency is not None and plan.precision == "auto"  # what a device does today is in no key
     plan = with_compiler(plan, measures=measures)
+    check_ready(plan)
     expected = check_before(plan) if locked else None
     labels = read_labels(plan.labels)
     float_model, converted_before = convert_or_reuse(plan, cache, progress)
@@ -131,7 +134,8 @@ def _make(
     else:
         parts = _straight(plan, float_model, calibrated, labels, progress)
     compiled = compile_for_target(plan, float_model, parts.model, calibrated, progress)
-    return _assemble(plan, float_model, calibrated, parts, labels, compiled)
+    made = _assemble(plan, float_model, calibrated, parts, labels, compiled)
+    return replace(made, manifest=checked_on_micro(plan, made.files, made.manifest, progress))
 
 
 def _straight(

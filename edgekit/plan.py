@@ -61,6 +61,7 @@ class BuildOptions:
     max_memory_mib: int | None = None
     compiler_setting: tuple[str, ...] = ()
     """``NAME=VALUE`` each."""
+    no_micro_check: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +121,8 @@ class BuildPlan:
     deploy: Deploy
     compilation: CompilationPlan | None
     """None where the target runs the quantized model as it is."""
+    micro_check: bool
+    """Run the file in TFLite Micro, where the target is a microcontroller."""
 
 
 def plan(project: Project, target: Target, options: BuildOptions, directory: Path = Path()) -> BuildPlan:
@@ -168,6 +171,7 @@ def plan(project: Project, target: Target, options: BuildOptions, directory: Pat
         max_memory_mib=options.max_memory_mib,
         deploy=project.deploy,
         compilation=plan_compilation(target, project.compiler, options.compiler_setting),
+        micro_check=not options.no_micro_check,
     )
 
 

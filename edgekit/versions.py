@@ -5,7 +5,7 @@ from importlib import metadata
 
 TOOLS = (
     "ai-edge-litert", "ai-edge-quantizer", "keras", "litert-torch", "numpy", "onnx", "onnxruntime", "pillow",
-    "tensorflow", "tf-keras", "torch",
+    "tensorflow", "tf-keras", "tflite-micro", "torch",
 )  # fmt: skip
 _DISTRIBUTIONS = {"tensorflow": ("tensorflow-cpu", "tensorflow")}
 """Tools that more than one distribution carries."""

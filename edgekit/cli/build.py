@@ -44,6 +44,7 @@ CALIBRATORS = ("auto", *get_args(Calibrator))
 @option("--compiler-setting", multiple=True, metavar="NAME=VALUE", help="Of the accelerator's compiler; repeatable.")
 @option("--output", type=click.Path(path_type=Path), help="The artifact's own folder.")
 @option("--max-memory", "max_memory_mib", type=click.IntRange(min=256), metavar="MIB", help="Limit of the conversion.")
+@click.option("--no-micro-check", is_flag=True, help="For a microcontroller: do not run the file in TFLite Micro.")
 @click.option("--locked", is_flag=True, help="Refuse (exit 3) what is not as edgekit.lock says.")
 @click.option("--no-cache", is_flag=True, help="Make everything anew.")
 @common

@@ -1,0 +1,91 @@
+"""The step of a build for a microcontroller: the file runs in TFLite Micro here before any board sees it."""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from edgekit.agent.runtime import NONE
+from edgekit.artifact import GOLDEN
+from edgekit.documents import parse_json
+from edgekit.entries import Golden, Manifest, TensorEntry
+from edgekit.errors import ArtifactError, AuditError
+from edgekit.manifest import finding_entry
+from edgekit.micro.examine import Files, Limits, MicroVector, examine
+from edgekit.micro.host import check_installed
+from edgekit.plan import BuildPlan
+from edgekit.progress import Progress
+from edgekit_converters.types import Finding
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
+
+UNCHECKED = Finding(
+    name="micro-not-checked",
+    severity="warning",
+    message="The file was not run in TFLite Micro (--no-micro-check): nobody knows whether its kernels take it, what "
+    "it computes there, or how large its arena is.",
+    fix="Build without the flag on Linux on x86-64 with edgekit[micro], or check it on the board.",
+)
+
+
+def check_ready(plan: BuildPlan) -> None:
+    """Asked before minutes go into a conversion; raises MicroError where TFLite Micro is needed and missing."""
+    if _needed(plan):
+        check_installed()
+
+
+def checked_on_micro(plan: BuildPlan, files: Mapping[str, bytes], manifest: Manifest, progress: Progress) -> Manifest:
+    """The manifest of an artifact with what TFLite Micro makes of its model; as it is for targets with a system.
+
+    ``files``: the artifact's, golden vectors with them. Raises MicroError where the interpreter cannot be used,
+    AuditError where it refuses the model, computes something else than the TFLite reference, or where the model does
+    not fit the target's memory (exit code 3); ``details`` hold every finding.
+    """
+    if plan.target.runtime.kind != "tflm":
+        return manifest
+    if not _needed(plan):
+        return msgspec.structs.replace(manifest, findings=(*manifest.findings, finding_entry(UNCHECKED)))
+    progress("run in TFLite Micro")
+    golden = parse_json(files[GOLDEN], Golden, ArtifactError, where=GOLDEN)
+    # its kernels are the reference kernels: they round as those of a device without a delegate
+    tolerance = golden.tolerance.get(NONE) or golden.tolerance["default"]
+    found = examine(
+        Files(model=files[manifest.model], reference=files[manifest.reference]),
+        plan.target,
+        vectors=tuple(_vectors(golden, files, manifest)),
+        limits=Limits(max_steps=tolerance.max_steps, max_error=tolerance.max_error, same_top1=tolerance.same_top1),
+        states=frozenset(plan.stream.state) if plan.stream else frozenset(),
+    )
+    stop_at_errors(found.findings)
+    findings = (*manifest.findings, *map(finding_entry, found.findings))
+    return msgspec.structs.replace(manifest, micro=found.entry, findings=findings)
+
+
+def stop_at_errors(findings: tuple[Finding, ...]) -> None:
+    """Raise AuditError for the first error among them."""
+    errors = [finding for finding in findings if finding.severity == "error"]
+    if errors:
+        more = f" ({len(errors) - 1} more: {', '.join(finding.name for finding in errors[1:])})" if errors[1:] else ""
+        raise AuditError(errors[0].message + more, hint=errors[0].fix, details={"findings": findings})
+
+
+def _needed(plan: BuildPlan) -> bool:
+    return plan.target.runtime.kind == "tflm" and plan.micro_check
+
+
+def _vectors(golden: Golden, files: Mapping[str, bytes], manifest: Manifest) -> Iterator[MicroVector]:
+    for vector in golden.vectors:
+        yield MicroVector(
+            inputs=tuple(_array(files[vector.inputs[tensor.name]], tensor) for tensor in manifest.inputs),
+            outputs=tuple(_array(files[vector.outputs[tensor.name]], tensor) for tensor in manifest.outputs),
+        )
+
+
+def _array(data: bytes, tensor: TensorEntry) -> "Array":
+    import numpy as np
+
+    dtype = np.dtype(tensor.dtype)
+    return np.frombuffer(data, dtype.newbyteorder("<")).astype(dtype).reshape(tensor.shape)
