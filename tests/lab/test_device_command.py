@@ -128,3 +128,15 @@ def test_status_of_several_devices_goes_on_past_those_that_fail(
     assert "board" in captured.out
     assert "cannot be resolved" in captured.err
     assert edgekit(capsys, "status", "gone")[0] == 4
+
+
+def test_doctor_looks_at_a_device(stranger: Sshd, capsys: pytest.CaptureFixture[str]) -> None:
+    edgekit(capsys, "trust", "board", "--yes")
+    code = guarded(cli, ["doctor", "--device", "board", "--json"])
+    checks = {
+        check["name"]: check for check in json.loads(capsys.readouterr().out)["checks"] if check["where"] == "board"
+    }
+    assert code == 0, [check for check in checks.values() if check["state"] == "broken"]
+    assert checks["ai-edge-litert"]["state"] == "ok"
+    assert checks["edgekit's folder"]["found"] == str(stranger.storage / "empty")
+    assert not (stranger.storage / "empty" / "models").exists()
