@@ -67,6 +67,7 @@ class Input(NamedTuple):
 
 
 TYPE = ctypes.POINTER(_TensorType)
+LAYOUTS = ctypes.POINTER(_Layout)
 FUNCTIONS = {
     "LiteRtCreateEnvironment": (Status, (ctypes.c_int, Handle, NEW)),
     "LiteRtCreateModelFromFile": (Status, (Handle, TEXT, NEW)),
@@ -84,6 +85,8 @@ FUNCTIONS = {
     "LiteRtGetRankedTensorType": (Status, (Handle, TYPE)),
     "LiteRtGetCompiledModelInputBufferRequirements": (Status, (Handle, Size, Size, NEW)),
     "LiteRtGetCompiledModelOutputBufferRequirements": (Status, (Handle, Size, Size, NEW)),
+    "LiteRtCompiledModelResizeInputTensor": (Status, (Handle, Size, Size, ctypes.POINTER(ctypes.c_int), Size)),
+    "LiteRtGetCompiledModelOutputTensorLayouts": (Status, (Handle, Size, Size, LAYOUTS, ctypes.c_bool)),
     "LiteRtCreateManagedTensorBufferFromRequirements": (Status, (Handle, TYPE, Handle, NEW)),
     "LiteRtGetTensorBufferSize": (Status, (Handle, COUNT)),
     "LiteRtLockTensorBuffer": (Status, (Handle, NEW, ctypes.c_int)),
@@ -209,29 +212,48 @@ class Profiler:
         self._call("LiteRtGetNumSignature%ss" % side, signature, ctypes.byref(count))
         if count.value > MAX_TENSORS:
             raise ProfilerMissing("the model has more than %d %ss" % (MAX_TENSORS, side.lower()))
-        tensors, buffers = [], []
+        tensors, types = [], []
         for index in range(count.value):
             tensor = self._new("LiteRtGetSignature%sTensorByIndex" % side, signature, index)
-            kind = _TensorType()
-            self._call("LiteRtGetRankedTensorType", tensor, ctypes.byref(kind))
-            needs = self._new("LiteRtGetCompiledModel%sBufferRequirements" % side, self._model, 0, index)
-            buffers.append(
-                self._new(
-                    "LiteRtCreateManagedTensorBufferFromRequirements", self._environment, ctypes.byref(kind), needs
-                )
-            )
+            types.append(_TensorType())
+            self._call("LiteRtGetRankedTensorType", tensor, ctypes.byref(types[-1]))
             if side == "Input":
-                tensors.append(self._input(signature, index, kind))
+                self._close(index, types[-1].layout)
+                tensors.append(self._input(signature, index, types[-1]))
+        if side == "Output":
+            self._close_outputs(types)
+        buffers = [self._buffer(side, index, kind) for index, kind in enumerate(types)]
         return tensors, (Handle * len(buffers))(*[buffer.value for buffer in buffers])
+
+    def _buffer(self, side: str, index: int, kind: _TensorType) -> Handle:
+        needs = self._new("LiteRtGetCompiledModel%sBufferRequirements" % side, self._model, 0, index)
+        return self._new(
+            "LiteRtCreateManagedTensorBufferFromRequirements", self._environment, ctypes.byref(kind), needs
+        )
+
+    def _close(self, index: int, layout: _Layout) -> None:
+        """Dimensions of an input that are open become 1, as they are for the interpreter."""
+        if min(layout.dimensions[: layout.rank], default=1) >= 0:
+            return
+        sizes = [max(1, size) for size in layout.dimensions[: layout.rank]]
+        dimensions = (ctypes.c_int * len(sizes))(*sizes)
+        self._call("LiteRtCompiledModelResizeInputTensor", self._model, 0, index, dimensions, len(sizes))
+        for place, size in enumerate(sizes):
+            layout.dimensions[place] = size
+
+    def _close_outputs(self, types: List[_TensorType]) -> None:
+        """Their shapes follow from those of the inputs."""
+        layouts = (_Layout * len(types))()
+        self._call("LiteRtGetCompiledModelOutputTensorLayouts", self._model, 0, len(types), layouts, True)
+        for kind, layout in zip(types, layouts):
+            kind.layout = layout
 
     def _input(self, signature: Handle, index: int, kind: _TensorType) -> Input:
         name = TEXT()
         self._call("LiteRtGetSignatureInputName", signature, index, ctypes.byref(name))
-        if kind.element_type not in DTYPES or kind.layout.rank > MAX_RANK:
+        if kind.element_type not in DTYPES:
             raise ProfilerMissing("an input has an element type (%d) that is not known here" % kind.element_type)
         shape = tuple(kind.layout.dimensions[: kind.layout.rank])
-        if min(shape, default=1) < 0:
-            raise ProfilerMissing("an input has no fixed shape")
         return Input((name.value or b"").decode("utf-8", "replace"), shape, DTYPES[kind.element_type])
 
     def _new(self, function: str, *arguments: Any, last: Tuple[Any, ...] = ()) -> Handle:

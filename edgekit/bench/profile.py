@@ -8,7 +8,7 @@ import msgspec
 
 from edgekit.artifact import Artifact
 from edgekit.bench.plan import BenchOptions, configurations, payload, read_subject, request
-from edgekit.bench.profile_ops import DELEGATE, PlacedRow, RowKey, place_rows
+from edgekit.bench.profile_ops import CALLING, DELEGATE, PlacedRow, RowKey, place_rows
 from edgekit.bench.samples import Count, Duration, Failed, ProcessSamples, Text
 from edgekit.bench.statistics import choose_rank, estimate, median
 from edgekit.bench.turns import OnProgress, machine_findings, take_turns
@@ -128,6 +128,12 @@ def measure_profile(
         TransportError: connection lost.
     """
     asked = configurations(read_subject(model), options, connection.device)[:1]
+    subject = asked[0].subject
+    structure = read_structure(subject.model.read_bytes(), what=subject.name)
+    ops = [op for op in structure.ops if op.subgraph == 0]
+    calling = sorted({op.name for op in ops} & CALLING)
+    if calling:
+        return None, (_no_profile_of(calling),)
     agent = prepare_agent(connection)
     message = request(asked, options, root=agent.root, keep_going=True)
     measurement = take_turns(agent, "profile", message, payload(asked), ProfileSamples, on_progress)
@@ -135,8 +141,7 @@ def measure_profile(
     failures = tuple(_failures(measurement.failed, measured=len(processes)))
     if not processes:
         return None, failures
-    structure = read_structure(asked[0].subject.model.read_bytes(), what=asked[0].subject.name)
-    report = summarize_profile(processes, [op for op in structure.ops if op.subgraph == 0])
+    report = summarize_profile(processes, ops)
     return report, (*machine_findings(measurement), *failures, *find_slow(report, asked[0].delegate))
 
 
@@ -217,6 +222,15 @@ def _called(op: OpProfile) -> str:
 
 def _which(op: OpProfile) -> str:
     return "" if op.node is None else f" (op {op.node})"
+
+
+def _no_profile_of(calling: Sequence[str]) -> FindingEntry:
+    return FindingEntry(
+        name="no-profile",
+        severity="info",
+        message=f"{UNAVAILABLE}the model has {' and '.join(calling)}, whose ops the runtime would count twice.",
+        fix="A conversion that writes loops out step by step has ops that can be told apart.",
+    )
 
 
 def _failures(failed: Sequence[Failed], *, measured: int) -> Iterator[FindingEntry]:

@@ -24,16 +24,42 @@ COMPUTING: Mapping[str, frozenset[str]] = {
     "Deconvolution": frozenset({"TRANSPOSE_CONV"}),
     "Average Pooling": frozenset({"AVERAGE_POOL_2D", "MEAN"}),
     "Max Pooling": frozenset({"MAX_POOL_2D"}),
+    "ArgMax Pooling": frozenset({"MAX_POOL_2D"}),
     "Mean": frozenset({"MEAN"}),
+    "Sum": frozenset({"SUM"}),
+    "Reduce Max": frozenset({"REDUCE_MAX"}),
+    "Reduce Min": frozenset({"REDUCE_MIN"}),
     "Softmax": frozenset({"SOFTMAX"}),
+    "Resize Bilinear": frozenset({"RESIZE_BILINEAR"}),
+    "Depth To Space": frozenset({"DEPTH_TO_SPACE"}),
+    "Space To Depth": frozenset({"SPACE_TO_DEPTH"}),
     "Add": frozenset({"ADD"}),
     "Subtract": frozenset({"SUB"}),
     "Multiply": frozenset({"MUL"}),
     "Divide": frozenset({"DIV"}),
-    "Sigmoid": frozenset({"LOGISTIC"}),
-    "Tanh": frozenset({"TANH"}),
+    "Maximum": frozenset({"MAXIMUM"}),
+    "Minimum": frozenset({"MINIMUM"}),
+    "Power": frozenset({"POW"}),
+    "Squared Difference": frozenset({"SQUARED_DIFFERENCE"}),
+    "PReLU": frozenset({"PRELU"}),
+    "LeakyReLU": frozenset({"LEAKY_RELU"}),
+    "ELU": frozenset({"ELU"}),
+    "GELU": frozenset({"GELU"}),
+    "ApproxGELU": frozenset({"GELU"}),
     "HardSwish": frozenset({"HARD_SWISH"}),
-    "Resize Bilinear": frozenset({"RESIZE_BILINEAR"}),
+    "Sigmoid": frozenset({"LOGISTIC"}),
+    "TanH": frozenset({"TANH"}),
+    "Abs": frozenset({"ABS"}),
+    "Ceiling": frozenset({"CEIL"}),
+    "Cosine": frozenset({"COS"}),
+    "Exp": frozenset({"EXP"}),
+    "Floor": frozenset({"FLOOR"}),
+    "Log": frozenset({"LOG"}),
+    "Negate": frozenset({"NEG"}),
+    "Sine": frozenset({"SIN"}),
+    "Square": frozenset({"SQUARE"}),
+    "Square Root": frozenset({"SQRT"}),
+    "Reciprocal Square Root": frozenset({"RSQRT"}),
 }
 """Kind of an XNNPACK operator, without layout and types -> builtin operators that become one of it, always."""
 HELPING: Mapping[str, frozenset[str]] = {
@@ -44,6 +70,8 @@ HELPING: Mapping[str, frozenset[str]] = {
     "Transpose": frozenset({"TRANSPOSE"}),
 }
 """The same for those that XNNPACK adds or leaves out as it likes."""
+CALLING = frozenset({"WHILE", "IF", "CALL_ONCE", "STABLEHLO_COMPOSITE"})
+"""Ops that run other subgraphs, whose ops the runtime's summary lists beside them, with their time in it twice."""
 COMPUTED = frozenset().union(*COMPUTING.values())
 
 
@@ -82,7 +110,8 @@ def place_rows(rows: Sequence[RowKey], ops: Sequence[OpInfo]) -> tuple[PlacedRow
     """Rows in the order of execution, with their ops. ``ops``: of the main subgraph, in order."""
     nodes = [row.place for row in rows if row.owner != DELEGATE]
     by_node = {op.index: op for op in ops}
-    if any(node not in by_node for node in nodes) or any(later <= node for node, later in pairwise(nodes)):
+    known = all(_is_kernel_of(row, by_node.get(row.place)) for row in rows if row.owner != DELEGATE)
+    if not known or any(later <= node for node, later in pairwise(nodes)):
         return tuple(PlacedRow(row=place, call=None, key=row, stretch=None) for place, row in enumerate(rows))
     taken = list(_stretches(nodes, ops))
     found: list[list[PlacedRow]] = [[] for _ in taken]
@@ -95,6 +124,10 @@ def place_rows(rows: Sequence[RowKey], ops: Sequence[OpInfo]) -> tuple[PlacedRow
             own.append(replace(placed, op=by_node[row.place] if row.calls == 1 else None))
     matched = [_match(part, stretch) for part, stretch in zip(_separate(found, taken), taken, strict=True)]
     return tuple(item for number, part in enumerate(matched) for item in (*part, *own[number : number + 1]))
+
+
+def _is_kernel_of(row: RowKey, op: OpInfo | None) -> bool:
+    return op is not None and row.kind.partition("/")[0] in {op.name, op.custom}
 
 
 def _stretches(nodes: Sequence[int], ops: Sequence[OpInfo]) -> Iterator[list[OpInfo]]:
@@ -133,8 +166,7 @@ def _match(part: Sequence[PlacedRow], ops: Sequence[OpInfo]) -> list[PlacedRow]:
     fits = len(rows) == len(known) and all(
         ops[op].name in COMPUTING[kind_of(part[row].key.kind)] for row, op in zip(rows, known, strict=True)
     )
-    others = any(kind_of(item.key.kind) not in COMPUTING and kind_of(item.key.kind) not in HELPING for item in part)
-    if not fits or others or any(item.key.calls != 1 for item in part):
+    if not fits or any(item.key.calls != 1 for item in part):
         return list(part)
     found = {row: ops[op] for row, op in zip(rows, known, strict=True)}
     for (row, op), (next_row, next_op) in pairwise([(-1, -1), *zip(rows, known, strict=True), (len(part), len(ops))]):
