@@ -7,7 +7,6 @@ only, and knows the operator versions of 2021. Its exit status is not believed: 
 import platform
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import MappingProxyType
 
 from edgekit.compilers.edgetpu_log import EdgeTpuLog, parse_log
 from edgekit.compilers.entries import CompilationEntry
@@ -25,15 +24,13 @@ MEANWHILE = (
     "Until then: run it in a Docker container of Debian 11 (linux/amd64) on another system, or compile "
     "reference.tflite with Coral's Colab notebook that the page links."
 )
-SETTINGS: Mapping[str, str] = MappingProxyType(
-    {
-        "min_runtime_version": "oldest version of the Edge TPU runtime that must load the file: 10 to 14",
-        "intermediate_tensors": "names of tensors, with commas: what comes after them is left to the CPU",
-        "search_delegate": "true: where the whole model does not compile, look for the largest part that does",
-        "delegate_search_step": "how many ops that search leaves away at a time; larger is quicker",
-        "timeout_sec": "seconds it gives itself, 180 unless set",
-    }
-)
+SETTINGS: Mapping[str, str] = {
+    "min_runtime_version": "oldest version of the Edge TPU runtime that must load the file: 10 to 14",
+    "intermediate_tensors": "names of tensors, with commas: what comes after them is left to the CPU",
+    "search_delegate": "true: where the whole model does not compile, look for the largest part that does",
+    "delegate_search_step": "how many ops that search leaves away at a time; larger is quicker",
+    "timeout_sec": "seconds it gives itself, 180 unless set",
+}
 NEEDS: frozenset[Need] = frozenset()
 ACCELERATOR_OPS = frozenset({"edgetpu-custom-op"})
 OWN_TIMEOUT_S = 180
@@ -41,7 +38,7 @@ SPARE_S = 60.0
 """What it may take beyond its own limit before it is ended."""
 
 
-def check(target: Target, accelerator: Accelerator, settings: Mapping[str, str], directory: Path) -> str | None:  # noqa: ARG001 - the protocol's
+def check(_target: Target, _accelerator: Accelerator, settings: Mapping[str, str], _directory: Path) -> str | None:
     """Its version; raises CompilerError where it is not on PATH, with Coral's page, or a setting is wrong."""
     program = _program()
     _options(settings)
