@@ -107,14 +107,20 @@ def walk_back(ops: Ops, before: int) -> Taken:
 
 
 def node_by_node(ops: Ops, before: int) -> Taken:
-    """Each DELEGATE node stands for the one op that has its outputs; partitions mean nothing in such a run."""
+    """Each DELEGATE node stands for the one op that has its outputs; partitions mean nothing in such a run.
+
+    An op without outputs (ASSIGN_VARIABLE) is known by its inputs.
+    """
     own, delegated = _split(ops)
     producers = {int(tensor): int(op["index"]) for op in own for tensor in op["outputs"]}
+    sinks = {tuple(map(int, op["inputs"])): int(op["index"]) for op in own if not len(op["outputs"])}
     nodes: Dict[str, Set[int]] = {name: set() for name in OWNERS}
     for node in delegated:
         nodes[_owner(node, before)].update(
             producers[int(tensor)] for tensor in node["outputs"] if int(tensor) in producers
         )
+        if not len(node["outputs"]) and tuple(map(int, node["inputs"])) in sinks:
+            nodes[_owner(node, before)].add(sinks[tuple(map(int, node["inputs"]))])
     return _taken(own, delegated, nodes, before)
 
 

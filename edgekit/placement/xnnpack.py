@@ -9,6 +9,7 @@ import math
 import sys
 from collections.abc import Iterator
 
+from edgekit.errors import ModelError
 from edgekit.placement.context import Context
 from edgekit_converters.structure import OpInfo, TensorInfo
 
@@ -86,8 +87,9 @@ def symmetric_weights(op: OpInfo, context: Context) -> str | None:  # noqa: ARG0
     first, weights = _input(op, 0), _input(op, WEIGHTS_AT)
     if weights is None or weights.dtype != "int8":
         return None
-    if any(weights.zero_points):
-        return f"int8 weights with the zero point {next(filter(None, weights.zero_points))}, taken is 0"
+    shift = next(filter(None, weights.zero_points), 0)
+    if shift and (weights.scales > 1 or op.name in {"FULLY_CONNECTED", "BATCH_MATMUL"}):
+        return f"int8 weights with the zero point {shift}, taken is 0"
     if op.name == "BATCH_MATMUL" and first is not None and first.dtype == "int8" and weights.scales != 1:
         return "an int8 operand with a scale per channel, taken is one"
     return None
@@ -258,6 +260,39 @@ def whole_strides(op: OpInfo, context: Context) -> str | None:  # noqa: ARG001 -
     return None
 
 
+def variable(op: OpInfo, context: Context) -> str | None:
+    """READ_VARIABLE and ASSIGN_VARIABLE: float or eight bits, and of one dtype and shape for each variable."""
+    handle = context.maker(_input(op, 0))
+    if handle is None or handle.name != "VAR_HANDLE":
+        return "a variable that another subgraph or the caller gives"
+    users = [user for user in context.readers[handle.outputs[0].index] if _holds(user)]
+    if op not in users:
+        return "a variable that is neither float32 nor 8 bits, or has no dimension where it is read"
+    first, value = _value(users[0]), _value(op)
+    same = (first.dtype, first.shape) == (value.dtype, value.shape)
+    return None if same else f"a variable of shape {value.shape}, where {users[0].name} has {first.shape}"
+
+
+def used_variable(op: OpInfo, context: Context) -> str | None:
+    """VAR_HANDLE: goes with the ops that read and write the variable."""
+    return None if any(map(context.fits, _readers(op, context))) else "no op that is taken reads or writes it"
+
+
+def _holds(op: OpInfo) -> bool:
+    if op.name not in {"READ_VARIABLE", "ASSIGN_VARIABLE"}:
+        return False
+    return _value(op).dtype in {"float32", *EIGHT_BITS} and (op.name == "ASSIGN_VARIABLE" or bool(_value(op).shape))
+
+
+def _value(op: OpInfo) -> TensorInfo:
+    value = op.outputs[0] if op.name == "READ_VARIABLE" else op.inputs[1]
+    if value is None:
+        raise ModelError(
+            f"Op {op.index} ({op.name}) of the model has no value.", hint="The file is damaged; convert it again."
+        )
+    return value
+
+
 def unpacked(op: OpInfo, context: Context) -> str | None:
     """DEQUANTIZE and DENSIFY of a constant: done once, where every op that reads the result is taken."""
     if not _unpacks(op, context):
@@ -354,5 +389,7 @@ XNNPACK_CHECKS = {
     "input-count": input_count,
     "output-count": output_count,
     "divides": divides,
+    "variable": variable,
+    "used-variable": used_variable,
     "unpacked": unpacked,
 }
