@@ -40,7 +40,8 @@ for sample, label in zip(samples["x"], samples["y"]):
     found = int(outputs[0].read(int(np.prod(result["shape"])), np.int8).argmax())
     expected = int(plain.get_tensor(result["index"]).argmax())
     right, found_right, same = right + (expected == label), found_right + (found == label), same + (found == expected)
-json.dump({"whole": model.is_fully_accelerated(), "right": int(right), "found": int(found_right), "same": same}, sys.stdout)
+whole = model.is_fully_accelerated()
+json.dump({"whole": whole, "right": int(right), "found": int(found_right), "same": same}, sys.stdout)
 """
 
 
