@@ -31,6 +31,8 @@ RUNTIMES = (
 
 XNNPACK = "xnnpack"
 NONE = "none"
+REFERENCE = "reference"
+"""The kernels that define what an op computes, slow and the same everywhere; no device runs a model on them."""
 NO_FUSION = "experimental_disable_delegate_node_fusion"
 
 
@@ -145,6 +147,8 @@ class Model:
             arguments["experimental_preserve_all_tensors"] = True
         if delegate == NONE:
             arguments["experimental_op_resolver_type"] = module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        elif delegate == REFERENCE:
+            arguments["experimental_op_resolver_type"] = module.OpResolverType.BUILTIN_REF
         elif delegate != XNNPACK:
             arguments["experimental_delegates"] = [load_delegate(module, delegate, delegate_options)]
         if not fusion:

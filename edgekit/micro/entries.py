@@ -54,7 +54,8 @@ class MicroEntry(Document, frozen=True, kw_only=True):
     model_bytes: int
     """Of the file that runs on the target, in flash; the program's own code is not known and not in it."""
     max_steps: float | None
-    """Largest difference of quantized outputs from the TFLite reference, in steps; None without one, or uncompared."""
+    """Largest difference of quantized outputs from TFLite's reference kernels, in steps; None without one, or where
+    nothing was compared."""
     max_error: float | None
     """The same of float outputs, relative to the largest absolute expected value."""
     vectors: int

@@ -33,7 +33,7 @@ class Files:
 
 @dataclass(frozen=True, kw_only=True)
 class MicroVector:
-    """Inputs in the model's order and dtypes, and the outputs that the TFLite reference gave."""
+    """Inputs in the model's order and dtypes, and the outputs that TFLite's reference kernels gave."""
 
     inputs: "tuple[Array, ...]"
     outputs: "tuple[Array, ...]"
@@ -180,7 +180,7 @@ def _differences(compared: Sequence[dict[str, Any]]) -> Iterator[Finding]:
         how += f", class {worst['top1'][1]} instead of {worst['top1'][0]}"
     yield _error(
         "micro-differs",
-        f"TFLite Micro computes something else than the TFLite reference: {how}.",
+        f"TFLite Micro computes something else than TFLite's reference kernels: {how}.",
         "Build with another --precision; if it stays, report the model to tflite-micro.",
     )
 
