@@ -1,4 +1,4 @@
-"""Constraints that the keys of a rule cannot say: name in ``targets/rules/*.toml`` -> function, delegate by delegate."""
+"""What the keys of a rule cannot say: name in ``targets/rules/*.toml`` -> function, delegate by delegate."""
 
 from collections.abc import Callable, Mapping
 

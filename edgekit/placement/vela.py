@@ -19,12 +19,27 @@ MAX_AXIS = 2**16
 UPSCALES = (1.0, 2.0, 4.0, 8.0)
 
 
-def quantized(op: OpInfo, context: Context) -> str | None:  # noqa: ARG001 - a check
-    """Every integer tensor that carries real numbers has a positive scale."""
+def shaped(op: OpInfo, context: Context) -> str | None:  # noqa: ARG001 - a check
+    """No tensor is a scalar, unless it is a constant; Vela calls it shapeless."""
+    data = [tensor for tensor in (*op.inputs, *op.outputs) if tensor is not None and not tensor.constant]
+    return "a scalar, taken are tensors of rank 1 or more" if any(not tensor.shape for tensor in data) else None
+
+
+def quantized(op: OpInfo, context: Context) -> str | None:
+    """Every integer tensor that carries real numbers has a positive scale, and none is a scalar."""
+    scalar = shaped(op, context)
+    if scalar is not None:
+        return scalar
     for tensor in (*op.inputs[:2], *op.outputs):
         if tensor is not None and tensor.dtype in QUANTIZED and not _positive(tensor):
             return f"{tensor.dtype} data without a positive scale"
     return None
+
+
+def no_activation(op: OpInfo, context: Context) -> str | None:  # noqa: ARG001 - a check
+    """None is fused into the op."""
+    fused = op.options.get("fusedActivationFunction", "NONE")
+    return None if fused == "NONE" else f"{fused} fused into an op on int32 data"
 
 
 def per_tensor(op: OpInfo, context: Context) -> str | None:  # noqa: ARG001 - a check
@@ -65,13 +80,7 @@ def same_shape(op: OpInfo, context: Context) -> str | None:  # noqa: ARG001 - a 
     return None
 
 
-def zero_points(op: OpInfo, context: Context) -> str | None:  # noqa: ARG001 - a check
-    """A zero point of int32 is 0."""
-    tensors = [tensor for tensor in (*op.inputs, *op.outputs) if tensor is not None and tensor.dtype == "int32"]
-    return "int32 data with a zero point" if any(tensor.zero_point for tensor in tensors) else None
-
-
-def pool_kernel(op: OpInfo, context: Context) -> str | None:  # noqa: ARG001 - a check
+def pool_kernel(op: OpInfo, context: Context) -> str | None:
     """Average pooling: at most 256 high and 65536 in all; with SAME padding 8 by 8."""
     height, width = int(op.options.get("filterHeight", 0)), int(op.options.get("filterWidth", 0))
     if op.options.get("padding") == "SAME" and max(height, width) > MAX_PADDED_KERNEL:
@@ -107,6 +116,12 @@ def products_of_int8(op: OpInfo, context: Context) -> str | None:  # noqa: ARG00
     return None
 
 
+def gather_axis(op: OpInfo, context: Context) -> str | None:  # noqa: ARG001 - a check
+    """GATHER: along the first axis that is no batch dimension."""
+    axis, batches = op.options.get("axis", 0), op.options.get("batchDims", 0)
+    return None if axis == batches else f"GATHER along axis {axis} with {batches} batch dimensions"
+
+
 def softmax_area(op: OpInfo, context: Context) -> str | None:  # noqa: ARG001 - a check
     """Height times width of the input below 65536."""
     _, height, width, _ = _nhwc(op.inputs[0])
@@ -129,6 +144,22 @@ def mean(op: OpInfo, context: Context) -> str | None:
     if len(first.shape) - 1 in axes and 1 not in (height, width, channels):
         return f"MEAN over the channels of an input {list(first.shape)}"
     return None
+
+
+def permutation_of_int32(op: OpInfo, context: Context) -> str | None:  # noqa: ARG001 - a check
+    """TRANSPOSE of int32: of the orders of H, W and C only those that the Ethos-U55 moves by itself."""
+    first, order = op.inputs[0], op.inputs[1]
+    if first is None or order is None or order.values is None:
+        return "a permutation that is not in the file"
+    grown = _RANK - len(order.values)
+    full = (*range(grown), *(axis % len(order.values) + grown for axis in order.values))
+    batch, height, width, channels = _nhwc(first)
+    limits = {
+        (0, 1, 2, 3): channels <= MAX_AXIS,
+        (0, 2, 1, 3): batch == 1 and max(height, width) <= MAX_AXIS and channels <= MAX_AXIS // 4,
+        (0, 1, 3, 2): max(batch * height, width, channels) <= MAX_AXIS,
+    }
+    return None if limits.get(full, False) else f"the permutation {list(order.values)} of int32 data"
 
 
 def last_axis(op: OpInfo, context: Context) -> str | None:
@@ -160,6 +191,8 @@ def upscale(op: OpInfo, context: Context) -> str | None:  # noqa: ARG001 - a che
     less = 1 if op.options.get("alignCorners") else 0
     scales = [(out - less) / (size - less) if size > less else 1.0 for size, out in ((in_h, out_h), (in_w, out_w))]
     half = op.name == "RESIZE_BILINEAR" and op.options.get("halfPixelCenters")
+    if any(size == 1 < out for size, out in ((in_h, out_h), (in_w, out_w))) and less:
+        return f"a resize from {in_h}x{in_w} to {out_h}x{out_w} with aligned corners"
     if any(scale not in UPSCALES for scale in scales) or (half and set(scales) != {2.0}):
         return f"a resize from {in_h}x{in_w} to {out_h}x{out_w}, taken are {'2' if half else '2, 4 or 8'} times"
     if scales[0] != scales[1] and 1 not in (out_h, out_w):
@@ -249,19 +282,22 @@ _LSTM_EXTRAS = {"peepholes": (9, 10, 11), "a projection": (16, 17), "normalized 
 """Positions of inputs of UNIDIRECTIONAL_SEQUENCE_LSTM."""
 
 VELA_CHECKS = {
+    "ethos-shaped": shaped,
     "ethos-quantized": quantized,
+    "ethos-no-activation": no_activation,
     "ethos-per-tensor": per_tensor,
     "ethos-constant-bias": constant_bias,
     "ethos-constant-parameters": constant_parameters,
     "ethos-same-quantization": same_quantization,
     "ethos-same-shape": same_shape,
-    "ethos-zero-points": zero_points,
     "ethos-pool-kernel": pool_kernel,
     "ethos-max-pool-kernel": max_pool_kernel,
     "ethos-dense-weights": dense_weights,
     "ethos-products-of-int8": products_of_int8,
+    "ethos-gather-axis": gather_axis,
     "ethos-softmax-area": softmax_area,
     "ethos-mean": mean,
+    "ethos-permutation-of-int32": permutation_of_int32,
     "ethos-last-axis": last_axis,
     "ethos-unit-slices": unit_slices,
     "ethos-upscale": upscale,
