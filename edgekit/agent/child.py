@@ -151,12 +151,12 @@ def _lines(
 
 def _result(line: bytes, status: int, command: str) -> Result:
     answer: Dict[str, Any] = {}
-    if line and status in (0, 1):
+    if line and (status in (0, 1) or _is_error(line)):
         answer = json.loads(line.decode())
     event = answer.pop("event", None)
-    if event == "error":
+    if event == "error":  # also from a process that crashed when it ended, as a refused delegate may
         raise AgentError(answer["kind"], answer["message"], answer["hint"], answer["details"])
-    if event == "done":
+    if event == "done" and status == 0:
         return answer
     how = "was killed by %s" % signal.Signals(-status).name if status < 0 else "ended with status %d" % status
     hint = "The device ran out of memory." if status == -signal.SIGKILL else "Its last words are on stderr (-v)."
@@ -166,3 +166,11 @@ def _result(line: bytes, status: int, command: str) -> Result:
         hint + " A delegate that does not fit the runtime crashes like this; try xnnpack or none.",
         {"status": status},
     )
+
+
+def _is_error(line: bytes) -> bool:
+    """Whether a process that crashed said before why it failed; its last line may be cut."""
+    try:
+        return bool(json.loads(line.decode())["event"] == "error")
+    except (ValueError, KeyError, TypeError):
+        return False

@@ -91,14 +91,24 @@ def read_subject(model: Artifact | Path) -> Subject:
     return Subject(name=model.stem, model=model, entry=entry, inputs={}, artifact_digest=None, delegate=XNNPACK)
 
 
-def _from_artifact(artifact: Artifact) -> Subject:
+def read_reference(model: Artifact | Path) -> Subject:
+    """The model as every TFLite runtime can run it: a compiled artifact's reference, else the model itself.
+
+    Raises as ``read_subject``.
+    """
+    artifact = read_artifact(model) if isinstance(model, Path) and model.is_dir() else model
+    return _from_artifact(artifact, artifact.reference) if isinstance(artifact, Artifact) else read_subject(artifact)
+
+
+def _from_artifact(artifact: Artifact, model: Path | None = None) -> Subject:
+    model = model or artifact.model
     files = artifact.manifest.files
     golden = read_json(artifact.path / GOLDEN, Golden, ArtifactError)
     names = golden.vectors[0].inputs if golden.vectors else {}
     return Subject(
         name=artifact.manifest.name,
-        model=artifact.model,
-        entry=files[artifact.model.relative_to(artifact.path).as_posix()],
+        model=model,
+        entry=files[model.relative_to(artifact.path).as_posix()],
         inputs={name: (artifact.path / file, _golden_entry(files, file)) for name, file in names.items()},
         artifact_digest=artifact.digest,
         delegate=artifact.manifest.delegate,

@@ -5,6 +5,7 @@ from typing import Literal
 
 import msgspec
 
+from edgekit.bench.coverage import CoverageReport
 from edgekit.bench.findings import find
 from edgekit.bench.heat.sustained import SustainedReport
 from edgekit.bench.latency import Result, group_processes, summarize_processes
@@ -48,6 +49,7 @@ class BenchmarkReport(Document, frozen=True, kw_only=True):
     stages: StagesReport | None = None
     throughput: ThroughputReport | None = None
     profile: ProfileReport | None = None
+    coverage: CoverageReport | None = None
     """None also where the runtime, the delegate or the model has none: a finding says which."""
     recordings: dict[RecordingName, Recording] = msgspec.field(default_factory=dict)
     """What the energy run and the sustained run (a battery is measured in it) were read from: the traces of every

@@ -8,6 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from edgekit.artifact import Artifact
+from edgekit.bench.coverage_run import measure_coverage, start_if_needed, target_of
 from edgekit.bench.heat.sustained import summarize_sustained, sustained_schedule
 from edgekit.bench.plan import BenchOptions, Configuration, Subject, configurations, read_subject
 from edgekit.bench.power.battery import BATTERY_SECS, IDLE_SHARE, battery_schedule, summarize_battery
@@ -58,6 +59,10 @@ class Parts:
     """Every sensible number of threads and streams."""
     profile: bool = False
     """The time of each op."""
+    coverage: bool = False
+    """Which ops the delegate took, and the time without it; always where a library stands for the CPU."""
+    allow_fallback: bool = False
+    """Where that library cannot be used, the CPU runs the model, and that is said."""
 
 
 def run_session(
@@ -90,6 +95,12 @@ def measure_parts(
     Raises what ``bench``, ``record`` and the summaries do: DeviceFaultError without a gauge that can be read, DataError
     for a sample that does not fit, TransportError. What was yielded before stays true: ``mark_incomplete``.
     """
+    target = target_of(model, connection)
+    start = start_if_needed(
+        model, connection, options, wanted=parts.coverage, allow_fallback=parts.allow_fallback
+    )  # a delegate that cannot be used is said before minutes of measuring
+    if start is not None:
+        model, options = start.model, start.options
     subject = read_subject(model)
     first = configurations(subject, options, connection.device)[0]
     if parts.whole_way:
@@ -97,6 +108,10 @@ def measure_parts(
     _check_gauges(first, connection, options, parts, metered=meter is not None)
     report = bench(model, connection, options, on_progress=_counting(progress, "latency"))
     yield report
+    if start is not None:
+        seconds = _seconds(progress, "with and without the delegate")
+        coverage, said = measure_coverage(start, connection, target=target, on_progress=seconds)
+        yield (report := _with(report, "Coverage", said, coverage=coverage))
     if parts.profile:
         told = _counting(progress, "profile")
         profile, found = measure_profile(model, connection, options, on_progress=told)

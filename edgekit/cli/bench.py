@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgekit.cli.bench_delegate import check_gates, delegate_options, take_gates
 from edgekit.cli.bench_options import (
     measurement_options,
     parse_regression,
@@ -37,6 +38,7 @@ GATE_SECS = 20.0
 @click.argument("model", required=False, type=click.Path(path_type=Path))
 @option("--device", default="local", show_default=True, help="A name in device_configs/, user@host, or local.")
 @option("--delegate", help="xnnpack, none, or a library's path on the device.  [default: the model's]")
+@delegate_options
 @measurement_options(min_secs=1.0)
 @part_options
 @profile_options
@@ -79,7 +81,7 @@ def command(
     from edgekit.report.html import check_html
     from edgekit.transport import connect, find_device
 
-    files = take_files(settings)
+    files, gates = take_files(settings), take_gates(settings)
     parts, meter = take_parts(settings), settings.pop("meter")
     options, resolved = BenchOptions(**settings), find_device(device)
     if html is not None:
@@ -104,6 +106,7 @@ def command(
     write_files(report, files, facts)
     if not allow_invalid:
         require_valid(report, details=facts)
+    check_gates(report, gates, facts)
     if reference is not None:
         gate = _gate(report, reference, turns, max_regression)
         facts["gate"] = gate

@@ -28,6 +28,35 @@ def from_taken(
         ModelError: the graph has a cycle.
     """
     names = [accelerator.name for accelerator in target.accelerators if accelerator.name in taken]
+    return placed(
+        structure,
+        {name: taken[name] for name in names},
+        target=target.name,
+        basis=basis,
+        told_by=told_by,
+        in_memory=in_cpu_memory(target),
+        reasons=reasons,
+    )
+
+
+def placed(
+    structure: Structure,
+    taken: Mapping[str, Collection[int]],
+    *,
+    target: str,
+    basis: Literal["compiler", "runtime"],
+    told_by: str,
+    in_memory: frozenset[str] = frozenset(),
+    reasons: Mapping[str, Mapping[str, str]] | None = None,
+) -> Placement:
+    """As ``from_taken``, of processors that no profile needs to know, in the order in which they took.
+
+    ``in_memory``: those of them that work on the CPU's memory, and copy nothing.
+
+    Raises:
+        ModelError: the graph has a cycle.
+    """
+    names = list(taken)
     context = context_of(structure, 0)
     plan = steps_of(context.ops)
     for name in names:
@@ -43,10 +72,10 @@ def from_taken(
     }
     partitions = partitions_of(plan)
     return Placement(
-        target=target.name,
+        target=target,
         basis=basis,
         told_by=told_by,
         ops=tuple(placements(context.ops, plan, refusals)),
         partitions=partitions,
-        transfers=transfers_of(structure, partitions, in_cpu_memory(target)),
+        transfers=transfers_of(structure, partitions, in_memory),
     )

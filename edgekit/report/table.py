@@ -8,6 +8,7 @@ from edgekit.bench.heat.throttling import explain
 from edgekit.bench.latency import Result
 from edgekit.bench.report import BenchmarkReport
 from edgekit.bench.samples import MachineState
+from edgekit.report.coverage import coverage_table
 from edgekit.report.power import battery_table, energy_table
 from edgekit.report.profile import MOST, profile_table
 from edgekit.report.stages import stages_table
@@ -43,6 +44,8 @@ def print_report(report: BenchmarkReport, console: "Console", *, every_op: bool 
 
 def _parts(report: BenchmarkReport, *, every_op: bool) -> "Iterator[Table]":
     """What was asked for beside latency and memory."""
+    if report.coverage is not None:
+        yield coverage_table(report.coverage)
     if report.profile is not None:
         yield profile_table(report.profile, most=None if every_op else MOST)
     if report.stages is not None:

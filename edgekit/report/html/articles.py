@@ -6,7 +6,7 @@ from dataclasses import replace
 from edgekit.bench.report import BenchmarkReport
 from edgekit.bench.versus.comparison import ComparisonReport
 from edgekit.entries import FindingEntry
-from edgekit.report.html import effects, latency, machine, power, profile, timeline, whole_way
+from edgekit.report.html import coverage, effects, latency, machine, power, profile, timeline, whole_way
 from edgekit.report.html.view import Article, KeyFigure, Section, Verdict
 from edgekit.report.html.words import ms, plural, span_ms, when
 
@@ -14,6 +14,7 @@ Report = BenchmarkReport | ComparisonReport
 
 KEY_FIGURES: tuple[Callable[[BenchmarkReport], tuple[KeyFigure, ...]], ...] = (
     latency.key_figures,
+    coverage.key_figures,
     timeline.key_figures,
     power.key_figures,
     whole_way.key_figures,
@@ -23,6 +24,7 @@ SECTIONS: tuple[Callable[[BenchmarkReport], Section | None], ...] = (
     timeline.section,
     power.energy_section,
     power.battery_section,
+    coverage.section,
     profile.section,
     whole_way.stages_section,
     whole_way.throughput_section,
