@@ -11,6 +11,7 @@ from pathlib import Path
 from edgekit.agent.child import run_child
 from edgekit.agent.events import AgentError
 from edgekit.agent.runtime import NONE, XNNPACK
+from edgekit.compilers.plan import compiled_for
 from edgekit.errors import AuditError, ModelError
 from edgekit.precision import REAL, broken, check_precision
 from edgekit.streams import check_states
@@ -45,7 +46,7 @@ def audit(tflite: bytes, *, scheme: Scheme, target: Target, states: Mapping[str,
     findings = (
         *check_precision(structure, scheme),
         *check_states(structure, states or {}),
-        *check_ops(structure, target),
+        *(check_ops(structure, target) if compiled_for(target) is None else ()),  # then of what is left to the CPU
         *check_delegate(scheme, target),
         *check_memory(structure, target),
         *check_execution(tflite, structure),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from edgekit.compilers.entries import CompilationEntry
 from edgekit.compilers.step import check_compiler, compile_model
 from edgekit.compilers.types import Compiled
-from edgekit.errors import ProjectError
+from edgekit.errors import AuditError, ProjectError
 from edgekit.plan import BuildPlan
 from edgekit.progress import Progress
 from edgekit.steps import LOGS, Calibrated
@@ -60,7 +60,20 @@ def compile_for_target(
         source=source if source.is_file() else None,
         samples=None if calibrated is None else lambda: _in_order(float_model, calibrated),
     )
+    _check_left(compiled, plan)
     return replace(compiled, findings=(*compiled.findings, *compilation_findings(compiled.entry)))
+
+
+def _check_left(compiled: Compiled, plan: BuildPlan) -> None:
+    """What the compiler left to the CPU must be among the runtime's own ops."""
+    from edgekit.audit import check_ops, read
+
+    if not compiled.name.endswith(".tflite"):
+        return
+    for finding in check_ops(read(compiled.model), plan.target):
+        raise AuditError(
+            f"{compiled.entry.compiler} left to the CPU what it cannot run: {finding.message}", hint=finding.fix
+        )
 
 
 def _in_order(float_model: FloatModel, calibrated: Calibrated) -> "Iterator[Arrays]":

@@ -19,6 +19,12 @@ class CompilationPlan:
     """Of the compiler; None where it was not asked yet or does not tell."""
 
 
+def compiled_for(target: Target) -> Accelerator | None:
+    """The accelerator that models are compiled for; None where the target takes them as they are."""
+    first = target.accelerators[0] if target.accelerators else None
+    return first if first is not None and first.compiler is not None else None
+
+
 def plan_compilation(
     target: Target, tables: Mapping[CompilerName, Mapping[str, str | int]], flags: Sequence[str]
 ) -> CompilationPlan | None:
@@ -29,7 +35,7 @@ def plan_compilation(
     Raises CompilerError for a setting that the compiler does not have, ProjectError for flags that are no setting or
     that nothing reads.
     """
-    accelerator = target.accelerators[0] if target.accelerators else None
+    accelerator = compiled_for(target)
     chosen = dict(map(_parse, flags))
     if accelerator is None or accelerator.compiler is None:
         if chosen:

@@ -76,7 +76,8 @@ def check(_target: Target, accelerator: Accelerator, settings: Mapping[str, str]
 def command(request: CompileRequest) -> tuple[str, ...]:
     """Vela's command line, in the environment that edgekit runs in; raises CompilerError as ``check`` does."""
     check(request.target, request.accelerator, request.settings, request.directory)
-    flags = {**request.settings, "config": str(_config(request.settings, request.directory))}
+    config = _config(request.settings, request.directory)
+    flags = {**request.settings, "config": OWN_CONFIG if config == _own_config() else str(config)}
     return (
         sys.executable,
         "-P",  # an ``ethosu`` in the working folder must not shadow the compiler
@@ -147,18 +148,25 @@ def _version() -> str:
 
 
 def _config(settings: Mapping[str, str], directory: Path) -> Path:
-    """The user's file if it is there, else Vela's own of that name; raises CompilerError."""
+    """The user's file, or Vela's own; raises CompilerError."""
     given = settings.get("config", OWN_CONFIG)
-    spec = importlib.util.find_spec("ethosu")
-    packages = (spec.submodule_search_locations if spec else None) or ()
-    folders = (directory, *(Path(package) / "config_files" for package in packages))
-    for path in (folder / Path(given).expanduser() for folder in folders):
-        if path.suffix == ".ini" and path.is_file():
-            return path
+    path = directory / Path(given).expanduser()
+    if path.suffix == ".ini" and path.is_file():
+        return path
+    own = _own_config()
+    if given == OWN_CONFIG and own is not None:
+        return own
     raise CompilerError(
         f"Vela's configuration {given} is no .ini file that is there.",
         hint=f"Correct the setting config: a path from {directory}, or {OWN_CONFIG} that comes with Vela.",
     )
+
+
+def _own_config() -> Path | None:
+    spec = importlib.util.find_spec("ethosu")
+    packages = (spec.submodule_search_locations if spec else None) or ()
+    found = (Path(package) / "config_files" / OWN_CONFIG for package in packages)
+    return next((path for path in found if path.is_file()), None)
 
 
 def _sections(path: Path) -> tuple[str, ...]:

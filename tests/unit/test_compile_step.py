@@ -16,6 +16,7 @@ from edgekit.compilers.types import Compiled
 from edgekit.errors import AuditError, CompilerError, EdgekitError, ProjectError
 from edgekit.target import Target, load_target
 from edgekit_converters.flatbuffer import read, write
+from edgekit_converters.types import QuantizedModel
 from tests.unit.float_networks import planted_network
 
 pytestmark = pytest.mark.unit
@@ -308,3 +309,25 @@ def test_a_tool_that_cannot_be_started(target: Target, reference: bytes, tmp_pat
     )
     with pytest.raises(EdgekitError, match=r"nothing cannot be started: No such file"):
         run_tool(request, (os.fspath(tmp_path / "nothing"),), lambda _line: None)
+
+
+def test_what_is_left_to_the_cpu_must_be_an_op_of_the_runtime(target: Target, reference: bytes, tmp_path: Path) -> None:
+    from msgspec.structs import replace
+
+    from edgekit.compilation import compile_for_target
+    from edgekit.plan import BuildOptions, plan
+    from edgekit.project import Project
+
+    (tmp_path / "output").write_bytes(compiled_file(reference, left=2))
+    small = replace(target, runtime=replace(target.runtime, ops=("RELU",)))
+    flags = (f"code={COPY.format(str(tmp_path / 'output'))}",)
+    options = BuildOptions(model="m.tflite", calibration="c.npz", compiler_setting=flags)
+    float_model = planted_network(hard=None)
+    model = QuantizedModel(
+        tflite=reference, precision="int8", inputs=float_model.inputs, outputs=float_model.outputs, tools={}
+    )
+    with pytest.raises(AuditError, match=r"fake left to the CPU what it cannot run: .* FULLY_CONNECTED \(2 times"):
+        compile_for_target(plan(Project(), small, options, tmp_path), float_model, model, None, lambda *_: None)
+    found = compile_for_target(plan(Project(), target, options, tmp_path), float_model, model, None, lambda *_: None)
+    assert found is not None
+    assert "fake leaves 2 ops to the CPU and puts 4 on ethos-u55-128: 2 FULLY_CONNECTED" in found.findings[0].message
