@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from edgekit.cli.micro_text import describe_micro
 from edgekit.cli.options import output as screen_output
 from edgekit.cli.options import print_findings
 
@@ -32,6 +33,8 @@ def render(artifact: "Artifact") -> None:
     size = manifest.files[manifest.model].bytes
     screen.print(f"  {manifest.precision} for {manifest.target} ({manifest.delegate}), {size:,} bytes")
     for line in describe_compilation(manifest.compilation) if manifest.compilation else ():
+        screen.print(f"  {line}", markup=False)
+    for line in describe_micro(manifest.micro) if manifest.micro else ():
         screen.print(f"  {line}", markup=False)
     for kind, tensors in (("input", manifest.inputs), ("output", manifest.outputs)):
         for tensor in tensors:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edgekit.agent.selftest import compare_output
+from edgekit.errors import MicroError
 from edgekit.micro.entries import ArenaEntry, MicroEntry
 from edgekit.micro.host import HostRun, run_on_host
 from edgekit.micro.memory import MAX_ARENA_BYTES, ample_arena, check_memory, least_arena, state_bytes
@@ -87,6 +88,20 @@ def examine(
         return Examined(entry=None, findings=(_refused(run, on_npu=on_npu),))
     entry, differences = _entry(structure, run, vectors, limits, on_npu=on_npu, states=states)
     return Examined(entry=entry, findings=(*differences, *check_memory(entry, target), *_not_on_host(on_npu)))
+
+
+def examine_file(model: bytes, target: Target, *, reference: bytes | None = None) -> Examined:
+    """What ``edgekit inspect`` shows of any .tflite: all tensors are allocated, nothing is run.
+
+    ``reference``: what ``model`` was compiled from, if it is known. That TFLite Micro cannot be used here is a finding.
+    Raises SourceError for what is no .tflite.
+    """
+    files = Files(model=model, reference=reference or model)
+    try:
+        return examine(files, target, vectors=(), limits=Limits(max_steps=None, max_error=None, same_top1=False))
+    except MicroError as err:
+        found = Finding(name="micro-not-checked", severity="warning", message=err.message, fix=err.hint)
+        return Examined(entry=None, findings=(found,))
 
 
 def check_structure(structure: Structure, target: Target) -> Iterator[Finding]:

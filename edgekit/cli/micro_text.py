@@ -1,0 +1,32 @@
+"""A model on TFLite Micro as people read it."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edgekit.micro.entries import MicroEntry
+
+
+def describe_micro(entry: "MicroEntry") -> "Iterator[str]":
+    """Arena, comparison and operators, a line each."""
+    arena = entry.arena
+    what = "" if entry.ran == "model" else " of the reference (the NPU's memory is what Vela says)"
+    yield (
+        f"arena{what} {arena.bytes:,} bytes on this machine: {arena.nonpersistent_bytes:,} of activations and scratch, "
+        f"{arena.persistent_bytes:,} of structs; the board's kernels and pointers decide"
+    )
+    if entry.state_bytes:
+        yield f"state {entry.state_bytes:,} bytes, kept by the application"
+    yield f"flash {entry.model_bytes:,} bytes for the model; the code of the program is not counted"
+    if entry.vectors:
+        yield f"TFLite Micro against TFLite's reference kernels on {entry.vectors} vectors: {_difference(entry)}"
+    yield f"op resolver: {', '.join(entry.resolver)}"
+
+
+def _difference(entry: "MicroEntry") -> str:
+    found = []
+    if entry.max_steps is not None:
+        found.append(f"at most {entry.max_steps:g} steps" if entry.max_steps else "the same bytes")
+    if entry.max_error is not None:
+        found.append(f"at most {entry.max_error:.2g} of the largest value" if entry.max_error else "the same values")
+    return ", ".join(found)
