@@ -157,6 +157,7 @@ SHIPPED = HERE / "targets" if (HERE / "targets").is_dir() else HERE.parent / "ta
 """Profiles that come with edgekit: in the package, or beside it in a checkout."""
 OWN_FORMATS: dict[str, CompilerName] = {"rknn": "rknn", "hailo": "hailo", "tensorrt": "tensorrt"}
 """Runtime that reads no .tflite -> the compiler that makes its file."""
+MICROCONTROLLER = ("none", "cortex-m", "tflm")
 
 
 def target_folders(directory: Path) -> tuple[Path, ...]:
@@ -193,12 +194,8 @@ class _Contradiction(NamedTuple):
 
 def _contradictions(target: Target, path: Path) -> Iterator[_Contradiction]:
     if target.name != path.stem:
-        yield _Contradiction(
-            "name",
-            repr(target.name),
-            f"{path.stem!r}, the name of the file",
-            "Rename the file or the target; the two are one.",
-        )
+        file = f"{path.stem!r}, the name of the file"
+        yield _Contradiction("name", repr(target.name), file, "Rename the file or the target; the two are one.")
     yield from _of_quantization(target.quantization)
     for place, accelerator in enumerate(target.accelerators):
         yield from _of_accelerator(target, place, accelerator, (path.parent, SHIPPED))
@@ -214,12 +211,9 @@ def _contradictions(target: Target, path: Path) -> Iterator[_Contradiction]:
 
 def _of_quantization(rules: QuantizationRules) -> Iterator[_Contradiction]:
     if rules.default_precision not in rules.precisions:
-        yield _Contradiction(
-            "quantization.default_precision",
-            repr(rules.default_precision),
-            f"one of quantization.precisions {list(rules.precisions)}",
-            "Add it to the precisions, or choose another default.",
-        )
+        among = f"one of quantization.precisions {list(rules.precisions)}"
+        fix = "Add it to the precisions, or choose another default."
+        yield _Contradiction("quantization.default_precision", repr(rules.default_precision), among, fix)
     if "int16x8" in rules.precisions and not rules.int16_activations:
         yield _Contradiction(
             "quantization.precisions",
@@ -258,12 +252,12 @@ def _of_accelerator(
 
 def _of_system(target: Target) -> Iterator[_Contradiction]:
     """A microcontroller has no system, its program and its arena have a size, and TFLite Micro runs there."""
-    micro = [target.os == "none", target.cpu.architecture == "cortex-m", target.runtime.kind == "tflm"]
-    if any(micro) and not all(micro):
+    system = target.os, target.cpu.architecture, target.runtime.kind
+    if set(system) & set(MICROCONTROLLER) and system != MICROCONTROLLER:
         yield _Contradiction(
-            "os",
-            f"{target.os!r} with cpu.architecture {target.cpu.architecture!r} and runtime.kind {target.runtime.kind!r}",
-            "'none', 'cortex-m' and 'tflm' together, or none of the three",
+            "os, cpu.architecture, runtime.kind",
+            ", ".join(system),
+            f"{', '.join(MICROCONTROLLER)} together, or none of the three",
             "A microcontroller is all three; a board that runs Linux or Android is none of them.",
         )
     for key in ("flash_kib", "sram_kib"):

@@ -99,7 +99,8 @@ def _finding(target: Target, key: str, said: object, found: object) -> FindingEn
         name=f"profile-{key.rpartition('.')[2].replace('_', '-')}",
         severity="warning",
         message=f"The profile {target.name} says {key} {said}, and the device reports {found}.",
-        fix=f"Give the device its own `target`, or correct a copy: edgekit target new NAME --from {target.name}.",
+        fix="Give the device another `target`, or correct the profile; a shipped one in a copy: "
+        f"edgekit target new NAME --from {target.name}.",
     )
 
 

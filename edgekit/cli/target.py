@@ -1,10 +1,13 @@
-"""``edgekit target list|show``."""
+"""``edgekit target list|show|new``."""
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from edgekit.cli.options import common, emit, output
+from edgekit.cli.options import common, console, emit, option, output
+
+if TYPE_CHECKING:
+    from edgekit.target import Memory, Target
 
 
 @click.group()
@@ -15,7 +18,7 @@ def command() -> None:
 @command.command("list")
 @common
 def list_command(*, as_json: bool, verbose: bool) -> None:  # noqa: ARG001 - verbose acts in its callback
-    """Show every profile."""
+    """Show every profile: its runtime, what computes there, its memory, and what edgekit does for it."""
     from edgekit.target import list_targets
 
     targets = list_targets()
@@ -24,11 +27,36 @@ def list_command(*, as_json: bool, verbose: bool) -> None:  # noqa: ARG001 - ver
         return
     from rich.table import Table
 
-    table = Table("target", "build", "delegate", "precisions", "description", box=None, pad_edge=False)
+    table = Table("target", "runtime", "accelerators", "memory", "edgekit", box=None, pad_edge=False)
     for target in targets:
-        precisions = " ".join(target.quantization.precisions)
-        table.add_row(target.name, target.support.build, target.delegate, precisions, target.description)
+        names = ", ".join(accelerator.name for accelerator in target.accelerators)
+        table.add_row(
+            target.name, target.runtime.kind, names or "-", _memory(target.memory), ", ".join(_support(target))
+        )
     output().print(table)
+
+
+def _memory(memory: "Memory") -> str:
+    """``1 to 8 GiB`` of RAM, or the SRAM and the flash of a microcontroller; ``-`` where machines differ."""
+    if memory.ram_mib:
+        sizes = sorted(memory.ram_mib)
+        return _size(sizes[0] * 1024) if len(sizes) == 1 else f"{_size(sizes[0] * 1024)} to {_size(sizes[-1] * 1024)}"
+    parts = [(memory.sram_kib, "SRAM"), (memory.flash_kib, "flash")]
+    return ", ".join(f"{_size(kib)} {what}" for kib, what in parts if kib is not None) or "-"
+
+
+def _size(kib: int) -> str:
+    for unit, factor in (("GiB", 1024 * 1024), ("MiB", 1024)):
+        if kib >= factor and kib % factor == 0:
+            return f"{kib // factor} {unit}"
+    return f"{kib} KiB"
+
+
+def _support(target: "Target") -> list[str]:
+    """What edgekit does for it."""
+    if target.support.build == "planned":
+        return ["planned"]
+    return ["builds", "deploys"] if target.support.deploy == "ready" else ["builds"]
 
 
 @command.command("show")
@@ -42,4 +70,40 @@ def show_command(name: str, *, as_json: bool, verbose: bool) -> None:  # noqa: A
     if as_json:
         emit({"target": target})
         return
-    click.echo(target_file(name, Path()).read_text().rstrip())
+    path = target_file(name)
+    click.echo(path.read_text().rstrip())
+    err = console()
+    err.print(f"{path}: {target.runtime.kind}, {_memory(target.memory)}; edgekit {' and '.join(_support(target))}.")
+    if target.support.missing:
+        err.print(target.support.missing, markup=False)
+
+
+@command.command("new")
+@click.argument("name")
+@option("--from", "source", required=True, help="The profile to start from, such as rpi4.")
+@option("--description", help="For people.  [default: NAME, from the other's]")
+@option("--force", is_flag=True, help="Overwrite targets/NAME.toml.")
+@common
+def new_command(
+    name: str,
+    *,
+    source: str,
+    description: str | None,
+    force: bool,
+    as_json: bool,
+    verbose: bool,  # noqa: ARG001 - acts in its callback
+) -> None:
+    """Start a profile of your own in ./targets/NAME.toml from another, with its comments and sources."""
+    from edgekit.new_target import new_target
+
+    path, target = new_target(name, source, description=description, force=force)
+    if as_json:
+        emit({"file": path, "target": target})
+        return
+    err = console()
+    err.print(f"Wrote {path}, which says what {source} does.", markup=False)
+    err.print("Next: correct what is different, each fact with its source; docs/targets.md explains every key.")
+    err.print(f"Then: edgekit target show {name}, edgekit build --target {name}, edgekit device add NAME --target {name}.")
+    rules = sorted({item.rules for item in target.accelerators if item.rules is not None})
+    if rules:
+        err.print(f"The rules of its ops ({', '.join(rules)}) stay shared; others of your own go into targets/rules/.")
