@@ -17,6 +17,7 @@ EIGHT_BITS = frozenset({"int8", "uint8"})
 WEIGHTS_AT = 1
 WEIGHTED = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "BATCH_MATMUL"})
 """Ops whose second input may have a scale per channel."""
+HALF_READERS = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"})
 CLAMPS = ("NONE", "RELU", "RELU_N1_TO_1", "RELU6")
 SPARSE_VERSION = 8
 MAX_RANK = 6
@@ -107,6 +108,21 @@ def optional_bias(op: OpInfo, context: Context) -> str | None:
     """FULLY_CONNECTED and TRANSPOSE_CONV: a bias that is there is a constant."""
     bias = _input(op, 3 if op.name == "TRANSPOSE_CONV" else 2)
     return None if bias is None else _bias(bias, context)
+
+
+def half_bias(op: OpInfo, context: Context) -> str | None:
+    """A bias that is kept in float16 has weights that are, too."""
+    alone = _stays_half(_input(op, 2), context) and not _stays_half(_input(op, WEIGHTS_AT), context)
+    return "a float16 bias beside weights that are not float16, or that other ops read, too" if alone else None
+
+
+def _stays_half(tensor: TensorInfo | None, context: Context) -> bool:
+    """A float16 constant that is not widened, as only convolutions and FULLY_CONNECTED read it, and not as data."""
+    maker = context.maker(tensor)
+    if tensor is None or maker is None or not _unpacks(maker, context) or maker.inputs[0].dtype != "float16":
+        return False
+    readers = context.readers.get(tensor.index, ())
+    return all(reader.name in HALF_READERS and reader.inputs[0] != tensor for reader in readers)
 
 
 def even_depth(op: OpInfo, context: Context) -> str | None:  # noqa: ARG001 - a check
@@ -303,6 +319,11 @@ def unpacked(op: OpInfo, context: Context) -> str | None:
     return None if left is None else f"{left.name} reads it and is not taken"
 
 
+def not_unpacked(op: OpInfo, context: Context) -> str | None:
+    """DEQUANTIZE of what flows: a constant is unpacked, or stays with the op that reads it."""
+    return "a constant" if _unpacks(op, context) else None
+
+
 def _readers(op: OpInfo, context: Context) -> Iterator[OpInfo]:
     for tensor in op.outputs:
         yield from context.readers.get(tensor.index, ())
@@ -373,6 +394,7 @@ XNNPACK_CHECKS = {
     "channel-weights": channel_weights,
     "constant-bias": constant_bias,
     "optional-bias": optional_bias,
+    "half-bias": half_bias,
     "even-depth": even_depth,
     "pool-window": pool_window,
     "constant-parameters": constant_parameters,
@@ -391,5 +413,6 @@ XNNPACK_CHECKS = {
     "divides": divides,
     "variable": variable,
     "used-variable": used_variable,
+    "not-unpacked": not_unpacked,
     "unpacked": unpacked,
 }
