@@ -15,6 +15,7 @@ from edgekit.bench.latency import Latency, summarize_processes
 from edgekit.bench.plan import BenchOptions
 from edgekit.bench.power.battery import BatteryReport
 from edgekit.bench.power.energy import EnergyReport
+from edgekit.bench.profile import ProfileReport, ProfileSamples, RowSamples, summarize_profile
 from edgekit.bench.recording import Channel, Gauge, Recording, Segment, Stretch, Trace, Window
 from edgekit.bench.report import BenchmarkReport
 from edgekit.bench.samples import FirmwareThrottle, MachineFacts, MachineState, Measurement, Policy, collect
@@ -22,6 +23,7 @@ from edgekit.bench.stages import Stage, StagesReport
 from edgekit.bench.throughput import Throughput, ThroughputReport
 from edgekit.bench.versus.comparison import ComparedModel, Comparison, ComparisonReport, judge
 from edgekit.entries import FindingEntry
+from edgekit_converters.structure import OpInfo, TensorInfo
 
 RECORDED = Path(__file__).parent / "unit" / "data" / "agent_bench.jsonl"
 S = 1_000_000_000
@@ -111,7 +113,7 @@ def full_report(*, seed: int = 1, secs: int = 600, **changes: Any) -> BenchmarkR
     sustained = sustained_run(seed=seed, secs=secs)
     fields: dict[str, Any] = {
         "findings": (*FINDINGS, *sustained.findings), "energy": ENERGY, "battery": BATTERY_REPORT,
-        "sustained": sustained.report, "stages": stages(), "throughput": throughput(),
+        "sustained": sustained.report, "stages": stages(), "throughput": throughput(), "profile": profile(),
         "recordings": {"energy": energy_recording(seed=seed), "sustained": sustained.recording}, **changes,
     }  # fmt: skip
     return bench_report(seed=seed, **fields)
@@ -245,6 +247,61 @@ def throughput() -> ThroughputReport:
         best_throughput=2, best_latency=5,
         reason="4 streams of 1 thread make the most inferences; 1 stream of 4 threads has the shortest latency.",
     )  # fmt: skip
+
+
+PROFILED = (
+    ("Delegate/Convolution (NHWC, QC8) IGEMM", "Delegate", 0, 1, 900.0),
+    ("Delegate/Convolution (NHWC, QC8) DWConv", "Delegate", 1, 1, 2400.0),
+    ("Delegate/Fully Connected (NC, QS8, QC8W) GEMM", "Delegate", 2, 2, 700.0),
+    ("AVERAGE_POOL_2D", "Builtin", 3, 1, 5200.0),
+    ("Delegate/Static Reshape (NC)", "Delegate", 0, 1, 0.0),
+    ("Delegate/Static Reshape (NC)", "Delegate", 1, 1, 0.0),
+    ("SOFTMAX", "Builtin", 6, 1, 3.0),
+)
+"""Rows of a runtime, with microseconds."""
+
+
+def profiled_ops() -> list[OpInfo]:
+    """The ops that they are of."""
+
+    def tensor(name: str, *shape: int) -> TensorInfo:
+        return TensorInfo(name=name, dtype="int8", shape=shape, constant=False, scales=1)
+
+    def op(index: int, name: str, output: TensorInfo, *inputs: TensorInfo) -> OpInfo:
+        return OpInfo(name=name, custom=None, version=1, inputs=inputs, outputs=(output,), index=index)
+
+    image, weights = tensor("image", 1, 96, 96, 3), tensor("kernel", 8, 3, 3, 3)
+    first, second = tensor("net/first/Conv2D", 1, 48, 48, 8), tensor("net/depthwise/depthwise;net/relu", 1, 48, 48, 8)
+    third, pooled = tensor("net/third/Conv2D", 1, 48, 48, 16), tensor("net/pool/AvgPool", 1, 1, 1, 16)
+    flat, dense = tensor("net/flat/Reshape", 1, 16), tensor("net/dense/BiasAdd", 1, 2)
+    return [
+        op(0, "CONV_2D", first, image, weights),
+        op(1, "DEPTHWISE_CONV_2D", second, first, tensor("kernel", 1, 3, 3, 8)),
+        op(2, "CONV_2D", third, second, tensor("kernel", 16, 1, 1, 8)),
+        op(3, "AVERAGE_POOL_2D", pooled, third),
+        op(4, "RESHAPE", flat, pooled),
+        op(5, "FULLY_CONNECTED", dense, flat, tensor("kernel", 2, 16)),
+        op(6, "SOFTMAX", tensor("Identity", 1, 2), dense),
+    ]
+
+
+def profiled_process(number: int) -> ProfileSamples:
+    """Process ``number`` of them, 1 % slower than the one before."""
+    slower, found = 1 + number / 100, recorded().processes[0]
+    rows = tuple(
+        RowSamples(
+            kind=kind, owner=owner, place=place, calls=calls, first_us=0.96 * us / calls**0.5, us=(us * slower,) * 8
+        )
+        for kind, owner, place, calls, us in PROFILED
+    )
+    fields = {name: getattr(found, name) for name in found.__struct_fields__}
+    fields |= {"process": number, "samples_ns": (round(9_900_000 * slower),) * 8}
+    return ProfileSamples(**fields, profiled_ns=(round(10_400_000 * slower),) * 8, rows=rows)
+
+
+def profile() -> ProfileReport:
+    """Of seven ops, the pooling the slowest, in two partitions."""
+    return summarize_profile([profiled_process(number) for number in range(5)], profiled_ops())
 
 
 def comparison_report(

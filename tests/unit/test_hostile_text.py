@@ -35,6 +35,8 @@ STATE = replace(
     temperatures_c={HOSTILE: 50.0},
     policies=(replace(FULL.before.policies[0], name=HOSTILE, governor=HOSTILE),),
 )
+PROFILE = reports.profile()
+NAMES = {"kernel": HOSTILE, "op": HOSTILE, "tensor": HOSTILE}
 REPORTS = {
     "model": replace(FULL, model=HOSTILE, device=HOSTILE, delegate=HOSTILE, findings=(FINDING,)),
     "machine": replace(FULL, machine=replace(FULL.machine, board=HOSTILE, cpu=HOSTILE, emulated=HOSTILE)),
@@ -42,6 +44,7 @@ REPORTS = {
     "energy": replace(FULL, energy=replace(reports.ENERGY, gauge=GAUGE)),
     "battery": replace(FULL, battery=replace(reports.BATTERY_REPORT, gauge=GAUGE)),
     "stages": replace(FULL, stages=replace(reports.stages(), sample=HOSTILE)),
+    "profile": replace(FULL, profile=replace(PROFILE, ops=tuple(replace(op, **NAMES) for op in PROFILE.ops))),
     "throughput": replace(FULL, throughput=replace(reports.throughput(), reason=HOSTILE)),
     "sustained": replace(FULL, sustained=replace(SUSTAINED, zone=HOSTILE, throttling=(HOSTILE,))),
     "state": replace(FULL, before=STATE, after=STATE),
