@@ -8,6 +8,7 @@ of weights and of int64 biases are left out: a model that reaches them is broken
 import math
 
 from edgekit.placement.context import Context
+from edgekit.placement.operands import NHWC_RANK, axes_of, computed_parameters, nhwc
 from edgekit_converters.structure import OpInfo, TensorInfo
 
 QUANTIZED = frozenset({"int8", "uint8", "int16"})
@@ -62,8 +63,7 @@ def constant_bias(op: OpInfo, context: Context) -> str | None:  # noqa: ARG001 -
 
 def constant_parameters(op: OpInfo, context: Context) -> str | None:  # noqa: ARG001 - a check
     """Axes, begins, sizes, paddings, permutations are in the file."""
-    open_ones = [tensor for tensor in op.inputs[1:] if tensor is not None and not tensor.constant]
-    return "parameters that another op computes" if open_ones else None
+    return computed_parameters(op)
 
 
 def same_quantization(op: OpInfo, context: Context) -> str | None:  # noqa: ARG001 - a check
@@ -124,17 +124,17 @@ def gather_axis(op: OpInfo, context: Context) -> str | None:  # noqa: ARG001 - a
 
 def softmax_area(op: OpInfo, context: Context) -> str | None:  # noqa: ARG001 - a check
     """Height times width of the input below 65536."""
-    _, height, width, _ = _nhwc(op.inputs[0])
+    _, height, width, _ = nhwc(op.inputs[0])
     return None if height * width < MAX_AXIS else f"{height * width} vectors at once, taken are fewer than 65536"
 
 
 def mean(op: OpInfo, context: Context) -> str | None:
     """One batch, constant axes, no axis of 4096 or more; over channels only where two of H, W, C are 1."""
-    first, axes = op.inputs[0], _axes(op)
+    first, axes = op.inputs[0], axes_of(op)
     if first is None or axes is None:
         return constant_parameters(op, context) or "axes that are not in the file"
-    batch, height, width, channels = _nhwc(first)
-    if batch != 1 or len(first.shape) > _RANK:
+    batch, height, width, channels = nhwc(first)
+    if batch != 1 or len(first.shape) > NHWC_RANK:
         return f"a batch of {batch}"
     sizes = [first.shape[axis] for axis in axes if axis < len(first.shape)]
     if max(sizes, default=1) >= MAX_REDUCED_AXIS:
@@ -151,9 +151,9 @@ def permutation_of_int32(op: OpInfo, context: Context) -> str | None:  # noqa: A
     first, order = op.inputs[0], op.inputs[1]
     if first is None or order is None or order.values is None:
         return "a permutation that is not in the file"
-    grown = _RANK - len(order.values)
+    grown = NHWC_RANK - len(order.values)
     full = (*range(grown), *(axis % len(order.values) + grown for axis in order.values))
-    batch, height, width, channels = _nhwc(first)
+    batch, height, width, channels = nhwc(first)
     limits = {
         (0, 1, 2, 3): channels <= MAX_AXIS,
         (0, 2, 1, 3): batch == 1 and max(height, width) <= MAX_AXIS and channels <= MAX_AXIS // 4,
@@ -164,7 +164,7 @@ def permutation_of_int32(op: OpInfo, context: Context) -> str | None:  # noqa: A
 
 def last_axis(op: OpInfo, context: Context) -> str | None:
     """ARG_MAX: over the channels, of which there are at most 127."""
-    first, axes = op.inputs[0], _axes(op)
+    first, axes = op.inputs[0], axes_of(op)
     if first is None or axes is None:
         return constant_parameters(op, context) or "an axis that is not in the file"
     if axes != (len(first.shape) - 1,):
@@ -179,13 +179,13 @@ def unit_slices(op: OpInfo, context: Context) -> str | None:
     strides = op.inputs[3].values if len(op.inputs) > _STRIDES_AT and op.inputs[3] is not None else None
     if strides is None or min(strides) < 1:
         return "a negative stride"
-    outer = (strides[-1], *(strides[:1] if len(strides) >= _RANK else ()))
+    outer = (strides[-1], *(strides[:1] if len(strides) >= NHWC_RANK else ()))
     return None if set(outer) == {1} else "a stride over batch or channels"
 
 
 def upscale(op: OpInfo, context: Context) -> str | None:  # noqa: ARG001 - a check
     """Ethos-U55 and U65: to the same size, from one pixel, or by 2, 4 or 8, the same in height and width."""
-    (_, in_h, in_w, _), (_, out_h, out_w, _) = _nhwc(op.inputs[0]), _nhwc(op.outputs[0])
+    (_, in_h, in_w, _), (_, out_h, out_w, _) = nhwc(op.inputs[0]), nhwc(op.outputs[0])
     if (in_h, in_w) in {(1, 1), (out_h, out_w)}:
         return None
     less = 1 if op.options.get("alignCorners") else 0
@@ -202,7 +202,7 @@ def upscale(op: OpInfo, context: Context) -> str | None:  # noqa: ARG001 - a che
 
 def upscale_u85(op: OpInfo, context: Context) -> str | None:  # noqa: ARG001 - a check
     """Ethos-U85: by at most 1024, with corners aligned 2048; bilinear by a power of two."""
-    (_, in_h, in_w, _), (_, out_h, out_w, _) = _nhwc(op.inputs[0]), _nhwc(op.outputs[0])
+    (_, in_h, in_w, _), (_, out_h, out_w, _) = nhwc(op.inputs[0]), nhwc(op.outputs[0])
     aligned = bool(op.options.get("alignCorners"))
     if aligned and op.options.get("halfPixelCenters"):
         return "alignCorners together with halfPixelCenters"
@@ -260,21 +260,6 @@ def _bias_at(op: OpInfo) -> int:
     return 3 if op.name == "TRANSPOSE_CONV" else 2
 
 
-def _axes(op: OpInfo) -> tuple[int, ...] | None:
-    """Axes of a reduction, counted from the front."""
-    first, axes = op.inputs[0], op.inputs[1] if len(op.inputs) > 1 else None
-    if first is None or axes is None or axes.values is None:
-        return None
-    return tuple(axis % len(first.shape) if first.shape else 0 for axis in axes.values)
-
-
-def _nhwc(tensor: TensorInfo | None) -> tuple[int, int, int, int]:
-    shape = () if tensor is None else tensor.shape
-    batch, height, width, channels = ((1,) * _RANK + shape)[-_RANK:]
-    return batch, height, width, channels
-
-
-_RANK = 4
 _STRIDES_AT = 3
 _MAX_ARGMAX_DEPTH = 127
 _MAX_SCALE, _MAX_ALIGNED_SCALE = 1024, 2048
