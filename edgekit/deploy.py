@@ -11,11 +11,12 @@ from typing import Any
 
 from edgekit.agent.layout import NAME
 from edgekit.artifact import Artifact
+from edgekit.delegate_pairs import explain_crash
 from edgekit.deployment import Deployment, SelfTest, delegate_findings
 from edgekit.device import LOCAL, PLAIN_DELEGATES, choose_delegate
 from edgekit.documents import convert
 from edgekit.entries import FindingEntry
-from edgekit.errors import ArtifactError, DeviceConfigError, DeviceFaultError, TargetError
+from edgekit.errors import ArtifactError, DeviceConfigError, DeviceFaultError, SelfTestError, TargetError
 from edgekit.project import Deploy
 from edgekit.target import Target
 from edgekit.transport import Connection
@@ -77,7 +78,11 @@ def deploy(
         "keep_versions": settings.keep_versions,
         "dry_run": dry_run,
     }
-    done = result(call(agent, "deploy", request, answer=upload.answer, keep_open=True, timeout_s=TIMEOUT_S))
+    events = call(agent, "deploy", request, answer=upload.answer, keep_open=True, timeout_s=TIMEOUT_S)
+    try:
+        done = result(events)
+    except SelfTestError as err:
+        raise explain_crash(err, delegate) from err
     test = _read_self_test(done)
     return Deployment(
         device=connection.device.name,

@@ -48,7 +48,6 @@ def test_a_misspelt_command_is_a_usage_error_with_the_closest(capsys: pytest.Cap
         (["build", "m.h5"], 1, "No target was given", "target list"),
         (["build", "m.h5", "--target", "rpi44"], 1, "There is no target 'rpi44'", "rpi4"),
         (["build", "m.h5", "--target", "rpi4"], 1, "int8 needs calibration data", "--calibration"),
-        (["build", "m.h5", "--target", "ethos-u55-128", "--calibration", "c"], 1, "cannot build for ethos-u55-128", ""),
         (["build", "m.h5", "--target", "rpi4", "--precision", "int9"], 2, "'int9' is not one of", ""),
         (["inspect", "nowhere"], 1, "nowhere cannot be read: No such file", "Check the path"),
         (["target", "show", "rpi"], 1, "There is no target 'rpi'", "rpi"),

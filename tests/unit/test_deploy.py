@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from edgekit.artifact import GOLDEN, MODEL, Artifact
-from edgekit.deploy import deploy, rollback
+from edgekit.deploy import check_target, deploy, rollback
 from edgekit.errors import (
     ArtifactError,
     DeviceConfigError,
@@ -18,6 +18,7 @@ from edgekit.errors import (
     GateError,
     IntegrityError,
     SelfTestError,
+    TargetError,
 )
 from edgekit.project import Deploy
 from edgekit.target import load_target
@@ -259,6 +260,23 @@ def test_an_artifact_for_another_board_is_refused_unless_it_is_plain(
     with pytest.raises(DeviceFaultError, match="delegate cannot be used"):
         deploy(coral, connection)
     assert active(root) == versions[0].digest
+
+
+@pytest.mark.parametrize("target", ["android-arm64", "nucleo-f446re", "rk3588", "rpi5-hailo-8l", "jetson-orin-nano"])
+def test_a_device_that_something_else_brings_files_to_is_refused(versions: list[Artifact], target: str) -> None:
+    profile = load_target(target)
+    with pytest.raises(TargetError, match=f"cannot deploy to {target}, the target of desk") as caught:
+        check_target(versions[0], "desk", profile)
+    assert caught.value.message.endswith(profile.support.missing)
+    assert str(versions[0].model) in caught.value.hint
+
+
+def test_a_file_that_no_tflite_runtime_reads_is_refused(versions: list[Artifact]) -> None:
+    manifest = msgspec.structs.replace(versions[0].manifest, model="model.rknn", target="rk3588")
+    artifact = msgspec.structs.replace(versions[0], manifest=manifest)
+    with pytest.raises(ArtifactError, match=r"built for rk3588: no TFLite runtime runs its model\.rknn") as caught:
+        check_target(artifact, "garage", None)
+    assert "Build one that garage can run: edgekit build --target NAME" in caught.value.hint
 
 
 def test_the_state_is_found_again_without_its_file(

@@ -70,7 +70,7 @@ def test_its_names_are_known_where_they_are_used(path: Path) -> None:
         if accelerator.compiler is not None:
             assert set(accelerator.settings) <= set(load_compiler(accelerator.compiler).SETTINGS)
         assert (accelerator.kind == "cpu") == (accelerator.delegate == "xnnpack")
-        assert all(re.fullmatch(r"/dev/[a-z0-9_/]+", node) for node in accelerator.device_nodes)
+        assert all(re.fullmatch(r"/dev/[a-z0-9_/-]+", node) for node in accelerator.device_nodes)
     for sensor in target.sensors:
         assert sensor.kind in SENSORS
     assert len({(sensor.quantity, sensor.kind) for sensor in target.sensors}) == len(target.sensors)
