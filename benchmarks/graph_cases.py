@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from random import Random
 
-from benchmarks.op_cases import Case, constant
+from benchmarks.case_parts import Case, constant
 from benchmarks.small_models import Node, Tensor, small_model
 
 SHAPE = (1, 4, 4, 2)
@@ -151,7 +151,7 @@ RARE_STEPS = (computed_shape, state, moved)
 
 def graph_case(seed: int) -> Case:
     """Case number ``seed``: a name and the file; the same bytes every time."""
-    random = Random(f"graph {seed}")  # noqa: S311
+    random = Random(f"graph {seed}")
     graph = Graph(random)
     for _ in range(random.randint(2, 9)):
         random.choice(STEPS if random.random() < 0.85 else RARE_STEPS)(graph)

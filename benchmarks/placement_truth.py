@@ -119,6 +119,9 @@ def check_vela(name: str, tflite: bytes, target_name: str) -> Checked | None:
 
     target = load_target(target_name)
     (accelerator,) = target.accelerators
+    if accelerator.rules is None:
+        say(f"{target_name}: no rules, no prediction")
+        return None
     with tempfile.TemporaryDirectory() as logs:
         try:
             told, _ = place_by_compiler(
@@ -128,7 +131,7 @@ def check_vela(name: str, tflite: bytes, target_name: str) -> Checked | None:
                 settings={},
                 directory=ROOT,
                 log_folder=Path(logs),
-                progress=lambda _: None,
+                progress=_silent,
             )
         except CompilerError as err:
             say(f"{name} on {target_name}: not compiled: {err.message}")
@@ -143,6 +146,10 @@ def check_vela(name: str, tflite: bytes, target_name: str) -> Checked | None:
     counts = [sum(op.processor == accelerator.name for op in side) for side in zip(*pairs, strict=True)]
     found = Comparison(ops=len(pairs), predicted=counts[0], reported=counts[1], differences=differences)
     return Checked(model=name, target=target_name, comparison=found)
+
+
+def _silent(step: str, done: int | None = None, total: int | None = None) -> None:  # noqa: ARG001 - a Progress
+    """No progress is shown."""
 
 
 def check_all(zoo: Path | None) -> Iterator[Checked]:

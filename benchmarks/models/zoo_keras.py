@@ -1,4 +1,4 @@
-"""Networks of the kinds that people deploy, untrained, from seeds, as float .tflite files. Runs in a process of its own.
+"""Networks of the kinds that people deploy, untrained, from seeds, as float .tflite files: a process of its own.
 
     python -m benchmarks.models.zoo_keras FOLDER
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="-1")
-# ruff: noqa: E402 - TensorFlow reads the variables when it is imported
+
 import keras
 from keras import layers
 
