@@ -11,6 +11,7 @@ from edgekit.errors import AuditError, ProjectError
 from edgekit.plan import BuildPlan
 from edgekit.progress import Progress
 from edgekit.steps import LOGS, Calibrated
+from edgekit.target import Target
 from edgekit_converters.types import Finding, FloatModel, QuantizedModel
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def compile_for_target(
         samples=None if calibrated is None else lambda: _in_order(float_model, calibrated),
     )
     _check_left(compiled, plan)
-    return replace(compiled, findings=(*compiled.findings, *compilation_findings(compiled.entry)))
+    return replace(compiled, findings=(*compiled.findings, *compilation_findings(compiled.entry, plan.target)))
 
 
 def _check_left(compiled: Compiled, plan: BuildPlan) -> None:
@@ -81,7 +82,7 @@ def _in_order(float_model: FloatModel, calibrated: Calibrated) -> "Iterator[Arra
         yield {spec.name: sample[spec.name] for spec in float_model.inputs}
 
 
-def compilation_findings(entry: CompilationEntry) -> Iterator[Finding]:
+def compilation_findings(entry: CompilationEntry, target: Target) -> Iterator[Finding]:
     """What a user should know of a compiled file."""
     if entry.ops_on_cpu:
         left = ", ".join(f"{count} {name}" for name, count in entry.ops_on_cpu.items())
@@ -100,5 +101,7 @@ def compilation_findings(entry: CompilationEntry) -> Iterator[Finding]:
         severity="info",
         message=f"Golden vectors and accuracy come from reference.tflite on this machine; on {entry.accelerator} "
         "itself neither is proven.",
-        fix="With the device at hand, the self-test of `edgekit deploy` and `edgekit evaluate --device` prove them.",
+        fix="Run the golden vectors on the board: golden/ holds inputs and expected outputs, golden.json the tolerance."
+        if target.support.deploy == "elsewhere"
+        else "With the device at hand, the self-test of `edgekit deploy` and `edgekit evaluate --device` prove them.",
     )

@@ -5,7 +5,6 @@ a model of the memory system, and mean something only with that system's configu
 a default here. Source: https://gitlab.arm.com/artificial-intelligence/ethos-u/ethos-u-vela/-/blob/main/OPTIONS.md
 """
 
-import configparser
 import importlib.util
 import os
 import sys
@@ -17,67 +16,35 @@ from edgekit.compilers.audit import check_memory, read_compiled
 from edgekit.compilers.entries import CompilationEntry
 from edgekit.compilers.process import how_it_ended, run_tool
 from edgekit.compilers.types import Compiled, CompileRequest, Need, Ran
-from edgekit.compilers.vela_report import (
-    parse_cpu_count,
-    parse_layers,
-    parse_reasons,
-    parse_summary,
-)
+from edgekit.compilers.vela_config import OWN_CONFIG, SETTINGS, check_settings, config_file, own_config
+from edgekit.compilers.vela_report import parse_cpu_count, parse_layers, parse_reasons, parse_summary
 from edgekit.errors import CompilerError
 from edgekit.target import Accelerator, Target
 from edgekit_converters.structure import read_structure
 from edgekit_converters.types import Finding
 
-SETTINGS: Mapping[str, str] = {
-    "accelerator_config": "the NPU and its MACs a cycle, such as ethos-u55-128",
-    "system_config": "section System_Config.NAME of the configuration: clock, memories and their speed",
-    "memory_mode": "section Memory_Mode.NAME: which memory holds weights, and which the arena",
-    "config": "a vela.ini, from the project's folder; default: Vela's own Arm/vela.ini",
-    "optimise": "Performance (default) or Size, for less memory",
-    "arena_cache_size": "bytes of the arena's cache, in place of the memory mode's",
-    "cpu_tensor_alignment": "bytes that tensors shared with the CPU are aligned to; default 16",
-    "tensor_allocator": "HillClimb (default), Greedy or LinearAlloc",
-    "ignore_ops": "operators to leave to the CPU, separated by commas",
-}
+__all__ = ["ACCELERATOR_OPS", "NEEDS", "SETTINGS", "check", "command", "parse", "run"]
+
 NEEDS: frozenset[Need] = frozenset()
 ACCELERATOR_OPS = frozenset({"ethos-u"})
 PACKAGE = "ethos-u-vela"
 NAME = "model_vela.tflite"
-OWN_CONFIG = "Arm/vela.ini"
-REQUIRED = ("accelerator_config", "system_config", "memory_mode")
-MAX_CONFIG_BYTES = 2**20
 WEIGHTS_IN_SRAM = "Changing const_mem_area from Sram to OnChipFlash"
 """Said in a mode with one memory for all: the report then has the weights as on-chip flash."""
-SECTIONS = {"system_config": "System_Config", "memory_mode": "Memory_Mode"}
 
 
-def check(_target: Target, accelerator: Accelerator, settings: Mapping[str, str], directory: Path) -> str | None:
+def check(target: Target, accelerator: Accelerator, settings: Mapping[str, str], directory: Path) -> str:  # noqa: ARG001
     """Vela's version; raises CompilerError where it is missing, or a setting is missing or wrong."""
     version = _version()
-    for name in REQUIRED:
-        if not settings.get(name):
-            raise CompilerError(
-                f"Vela needs {name} for {accelerator.name}: without it, its figures mean nothing.",
-                hint=f"Set it in the target profile, under [compiler] of edgekit.toml, or with --compiler-setting "
-                f"{name}=NAME: {SETTINGS[name]}.",
-            )
-    path = _config(settings, directory)
-    sections = _sections(path)
-    for name, prefix in SECTIONS.items():
-        known = sorted(section.removeprefix(f"{prefix}.") for section in sections if section.startswith(f"{prefix}."))
-        if settings[name] not in known:
-            raise CompilerError(
-                f"{settings.get('config', OWN_CONFIG)} has no section {prefix}.{settings[name]}.",
-                hint=f"Choose a {name} that it has: {', '.join(known) or 'none'}.",
-            )
+    check_settings(settings, accelerator.name, directory)
     return version
 
 
 def command(request: CompileRequest) -> tuple[str, ...]:
     """Vela's command line, in the environment that edgekit runs in; raises CompilerError as ``check`` does."""
     check(request.target, request.accelerator, request.settings, request.directory)
-    config = _config(request.settings, request.directory)
-    flags = {**request.settings, "config": OWN_CONFIG if config == _own_config() else str(config)}
+    config = config_file(request.settings, request.directory)
+    flags = {**request.settings, "config": OWN_CONFIG if config == own_config() else str(config)}
     return (
         sys.executable,
         "-P",  # an ``ethosu`` in the working folder must not shadow the compiler
@@ -145,38 +112,6 @@ def _version() -> str:
             hint='Install it: pip install "edgekit[npu]".',
         )
     return metadata.version(PACKAGE)
-
-
-def _config(settings: Mapping[str, str], directory: Path) -> Path:
-    """The user's file, or Vela's own; raises CompilerError."""
-    given = settings.get("config", OWN_CONFIG)
-    path = directory / Path(given).expanduser()
-    if path.suffix == ".ini" and path.is_file():
-        return path
-    own = _own_config()
-    if given == OWN_CONFIG and own is not None:
-        return own
-    raise CompilerError(
-        f"Vela's configuration {given} is no .ini file that is there.",
-        hint=f"Correct the setting config: a path from {directory}, or {OWN_CONFIG} that comes with Vela.",
-    )
-
-
-def _own_config() -> Path | None:
-    spec = importlib.util.find_spec("ethosu")
-    packages = (spec.submodule_search_locations if spec else None) or ()
-    found = (Path(package) / "config_files" / OWN_CONFIG for package in packages)
-    return next((path for path in found if path.is_file()), None)
-
-
-def _sections(path: Path) -> tuple[str, ...]:
-    parser = configparser.ConfigParser(strict=False, interpolation=None)
-    try:
-        with path.open(encoding="utf-8") as stream:
-            parser.read_string(stream.read(MAX_CONFIG_BYTES), source=str(path))
-    except (OSError, UnicodeDecodeError, configparser.Error) as err:
-        raise CompilerError(f"Vela's configuration {path} cannot be read: {err}.", hint="Correct the file.") from err
-    return tuple(parser.sections())
 
 
 def _report(request: CompileRequest, pattern: str) -> str:

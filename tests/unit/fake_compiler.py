@@ -19,7 +19,7 @@ NEEDS: frozenset[Need] = frozenset({"float-model", "calibration"})
 ACCELERATOR_OPS = frozenset({"ethos-u"})
 
 
-def check(_target: Target, _accelerator: Accelerator, settings: Mapping[str, str], _directory: Path) -> str | None:
+def check(target: Target, accelerator: Accelerator, settings: Mapping[str, str], directory: Path) -> str:
     if settings.get("code") == "missing":
         raise CompilerError("The fake compiler is not here.", hint="Install it.")
     return "1.0"

@@ -9,19 +9,24 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgekit.compilers import COMPILERS
+from edgekit.compilers import COMPILERS, edgetpu, litert_aot, tensorrt, vela
 from edgekit.compilers.plan import plan_compilation
 from edgekit.compilers.step import check_compiler, compile_model, merged_settings, place_by_compiler
-from edgekit.compilers.types import Compiled
+from edgekit.compilers.types import Compiled, Compiler
 from edgekit.errors import AuditError, CompilerError, EdgekitError, ProjectError
 from edgekit.target import Target, load_target
 from edgekit_converters.flatbuffer import read, write
 from edgekit_converters.types import QuantizedModel
+from tests.unit import fake_compiler
 from tests.unit.float_networks import planted_network
 
 pytestmark = pytest.mark.unit
 
 COPY = "import shutil; shutil.copyfile({!r}, 'made.tflite')"
+
+
+MODULES: tuple[Compiler, ...] = (edgetpu, litert_aot, tensorrt, vela, fake_compiler)
+"""mypy holds each to the protocol."""
 
 
 @pytest.fixture
@@ -75,6 +80,10 @@ def compiled(target: Target, reference: bytes, tmp_path: Path, output: bytes | s
         log_folder=tmp_path / "logs",
         progress=lambda *_: None,
     )
+
+
+def test_every_setting_is_explained() -> None:
+    assert all(text for module in MODULES for text in module.SETTINGS.values())
 
 
 def test_what_is_left_to_the_cpu_is_counted_in_the_file(target: Target, reference: bytes, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from edgekit.cli.artifact_text import describe_compilation
 from edgekit.compilers import vela
 from edgekit.compilers.step import check_compiler, compile_model, place_by_compiler
 from edgekit.compilers.types import Compiled, CompileRequest, Ran
+from edgekit.compilers.vela_config import config_file
 from edgekit.compilers.vela_report import parse_cpu_count, parse_layers, parse_reasons, parse_summary
 from edgekit.errors import AuditError, CompilerError, LockError, ProjectError
 from edgekit.plan import BuildOptions, BuildPlan, plan
@@ -172,7 +173,7 @@ def with_memory(**sizes: int) -> Target:
 
 
 def test_the_user_s_own_configuration(kws: bytes, tmp_path: Path) -> None:
-    own = Path(vela._config({}, tmp_path)).read_text(encoding="utf-8")
+    own = config_file({}, tmp_path).read_text(encoding="utf-8")
     (tmp_path / "Arm").mkdir()
     slow = own.replace("core_clock=500e6", "core_clock=250e6").replace("Ethos_U55_High_End_Embedded", "Ours")
     (tmp_path / "Arm/vela.ini").write_text(slow, encoding="utf-8")  # the same name as Vela's own
@@ -209,13 +210,6 @@ def test_a_configuration_that_is_none(tmp_path: Path, content: bytes) -> None:
     board = load_target("ethos-u55-128")
     with pytest.raises(CompilerError, match="cannot be read"):
         check_compiler(board, board.accelerators[0], settings_for("ethos-u55-128", config="my.ini"), tmp_path)
-
-
-@pytest.mark.slow
-def test_settings_that_do_not_fit_together_are_vela_s_to_refuse(kws: bytes, tmp_path: Path) -> None:
-    with pytest.raises(CompilerError, match=r"Invalid configuration of arena_mem_area=OffChipFlash") as caught:
-        compile_model(kws, **arguments(tmp_path, memory_mode="Dedicated_Sram"))
-    assert "--compiler-setting" in caught.value.hint
 
 
 def test_without_vela(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
