@@ -101,7 +101,7 @@ def profile_process(request: Request, _stdin: BinaryIO, _emit: Emit) -> Result:
         raise AgentError(
             "device",
             "There is no profile of single ops here: %s." % err,
-            "What the delegate gains in all can still be measured: bench once with it and once with --delegate none.",
+            "`edgekit bench --coverage` still tells what the delegate takes, and the time with it and without.",
         ) from err
     return dict(
         found,

@@ -8,7 +8,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from edgekit.artifact import Artifact
 from edgekit.bench import BenchOptions, bench
+from edgekit.bench.profile import measure_profile
+from edgekit.device import Device
 from edgekit.errors import TransportError
 from edgekit.transport import connect
 from tests.artifacts import make_artifact
@@ -55,3 +58,20 @@ def test_bench_on_arm64_says_that_it_is_emulated(arm64_device: Arm64, model: Pat
     assert report.artifact_digest == artifact.digest
     assert {"emulated"} <= {finding.name for finding in report.findings}
     assert again.model_sha256 == report.model_sha256
+
+
+def _require_profile(artifact: Artifact, device: Device) -> None:
+    with connect(device) as connection:
+        report, _ = measure_profile(artifact, connection, msgspec.structs.replace(QUICK, num_runs=3))
+    assert report is not None
+    nodes = [op.node for op in report.ops if op.node is not None]
+    assert nodes[:10] == list(range(10)), "the ops of the model, in their order"
+    assert report.plain_us > 0
+
+
+def test_profile_over_ssh(sshd: Sshd, model: Path, tmp_path: Path) -> None:
+    _require_profile(make_artifact(tmp_path / "kws", model.read_bytes()), sshd.device(python=sys.executable))
+
+
+def test_profile_on_arm64(arm64_device: Arm64, model: Path, tmp_path: Path) -> None:
+    _require_profile(make_artifact(tmp_path / "kws", model.read_bytes()), arm64_device.device())

@@ -96,7 +96,7 @@ def test_a_model_without_a_profile_is_a_finding(cases: Path, connection: Connect
     assert report is None
     assert (finding.name, finding.severity) == ("no-profile", "info")
     assert "Variable tensors not yet supported" in finding.message
-    assert "with it and once with --delegate none" in finding.fix
+    assert "with it and without" in finding.fix
 
 
 def test_ops_that_would_count_twice_are_a_finding(connection: Connection) -> None:

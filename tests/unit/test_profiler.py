@@ -132,7 +132,7 @@ def test_what_has_no_profile_is_an_error_of_the_process(cases: Path) -> None:
     why = r"There is no profile of single ops here: .*Variable tensors not yet supported\.$"
     with pytest.raises(AgentError, match=why) as caught:
         ask(cases, "tflm/mnist_lstm_int8.tflite")
-    assert "--delegate none" in caught.value.hint
+    assert "edgekit bench --coverage" in caught.value.hint
 
 
 def test_other_runtimes_have_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

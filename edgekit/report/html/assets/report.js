@@ -130,7 +130,7 @@
       return {
         ...common, grid: { show: false }, splits: () => panel.x,
         values: (u, all) => all.map((value) => (panel.x_names[value] == null ? "" : short(panel.x_names[value], most))),
-        ...(panel.horizontal ? { side: 3, size: longest * 7.2 + 16 } : { ...named, incrs: [1], space: 18 }),
+        ...(panel.horizontal ? { side: 3, size: longest * 8 + 16 } : { ...named, incrs: [1], space: 18 }),
       };
     }
     const words = panel.x_clock ? clock : number;
