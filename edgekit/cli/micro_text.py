@@ -11,9 +11,12 @@ def describe_micro(entry: "MicroEntry") -> "Iterator[str]":
     """Arena, comparison and operators, a line each."""
     arena = entry.arena
     what = "" if entry.ran == "model" else " of the reference (the NPU's memory is what Vela says)"
+    planning = arena.bytes - arena.used_bytes
     yield (
         f"arena{what} {arena.bytes:,} bytes on this machine: {arena.nonpersistent_bytes:,} of activations and scratch, "
-        f"{arena.persistent_bytes:,} of structs; the board's kernels and pointers decide"
+        f"{arena.persistent_bytes:,} of structs"
+        + (f", {planning:,} while it is planned" if planning else "")
+        + "; the board's kernels and pointers decide"
     )
     if entry.state_bytes:
         yield f"state {entry.state_bytes:,} bytes, kept by the application"
@@ -26,7 +29,9 @@ def describe_micro(entry: "MicroEntry") -> "Iterator[str]":
 def _difference(entry: "MicroEntry") -> str:
     found = []
     if entry.max_steps is not None:
-        found.append(f"at most {entry.max_steps:g} steps" if entry.max_steps else "the same bytes")
+        found.append(
+            f"at most {entry.max_steps:g} step{'s' * (entry.max_steps != 1)}" if entry.max_steps else "the same bytes"
+        )
     if entry.max_error is not None:
         found.append(f"at most {entry.max_error:.2g} of the largest value" if entry.max_error else "the same values")
     return ", ".join(found)

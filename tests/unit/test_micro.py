@@ -267,6 +267,7 @@ def test_a_model_runs_and_equals_the_reference(cases: Path, nano: Target) -> Non
     assert {part.name for part in arena.allocations} >= {"TfLiteEvalTensor data", "NodeAndRegistration struct"}
 
 
+@pytest.mark.slow
 @needs_micro
 def test_another_output_than_the_references_is_an_error(nano: Target) -> None:
     tflite = dense_network([np.eye(3, dtype=np.float32)]).tflite
@@ -279,6 +280,7 @@ def test_another_output_than_the_references_is_an_error(nano: Target) -> None:
     assert found.entry.max_error == 0.5
 
 
+@pytest.mark.slow
 @needs_micro
 def test_a_crash_is_a_refusal(cases: Path) -> None:
     tflite = (cases / "models" / "negative" / "model_invoking_error.tflite").read_bytes()
