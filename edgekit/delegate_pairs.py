@@ -2,13 +2,15 @@
 
 import re
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 from edgekit.documents import Document, read_toml
 from edgekit.entries import FindingEntry
-from edgekit.errors import DeviceFaultError, TargetError
+from edgekit.errors import EdgekitError, TargetError
 from edgekit.target import Url, target_folders
 
 Version = tuple[int, ...]
+Failure = TypeVar("Failure", bound=EdgekitError)
 BUILT_FOR = re.compile(r"tf(\d+)\.(\d+)", re.IGNORECASE)
 """In the version of a package: the TensorFlow it was built for, such as 16.0tf2.16.1-1."""
 
@@ -98,8 +100,11 @@ def _parse(version: str) -> Version:
     return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
 
 
-def explain_crash(err: DeviceFaultError, library: str) -> DeviceFaultError:
-    """The error of a delegate, with the pair that works where it is known; ``details`` name runtime and machine."""
+def explain_crash(err: Failure, library: str) -> Failure:
+    """The error of a delegate that crashed, with the pair that works where it is known.
+
+    ``details`` of the error name the runtime and the machine, as the agent does.
+    """
     facts = err.details
     if not isinstance(facts.get("runtime"), str):
         return err
@@ -108,7 +113,7 @@ def explain_crash(err: DeviceFaultError, library: str) -> DeviceFaultError:
     )
     if not found:
         return err
-    return DeviceFaultError(
+    return type(err)(
         " ".join([err.message, *(item.message for item in found)]),
         hint=" ".join(item.fix for item in found),
         details=facts,

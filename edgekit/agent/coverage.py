@@ -6,7 +6,6 @@ node's outputs and its inputs is what it runs; every runtime tells that. Nodes o
 tensors are allocated are the external delegate's, later ones XNNPACK's, which takes from what is left.
 """
 
-import platform
 from typing import Any, BinaryIO, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set
 
 from . import runtime
@@ -46,19 +45,8 @@ def coverage(request: Request, stdin: BinaryIO, emit: Emit) -> Result:
     try:
         return run_child("coverage-process", dict(options, model=paths[request["model"]]), stdin, lambda: emit("alive"))
     except AgentError as err:
-        err.details.update(_facts())
+        err.details.update(runtime.describe_surroundings())
         raise
-
-
-def _facts() -> Dict[str, Any]:
-    """What a delegate may not fit to."""
-    name, version, _ = runtime.find_runtime()
-    return {
-        "runtime": name,
-        "version": version,
-        "python": platform.python_version(),
-        "glibc": platform.libc_ver()[1] or None,
-    }
 
 
 def coverage_process(request: Request, _stdin: BinaryIO, _emit: Emit) -> Result:

@@ -9,6 +9,7 @@ import contextlib
 import importlib
 import inspect
 import os
+import platform
 import sys
 import tempfile
 from types import MappingProxyType
@@ -217,6 +218,13 @@ class Model:
         self.set_inputs(arrays)
         self.invoke()
         return self.get_outputs()
+
+
+def describe_surroundings() -> dict[str, str | None]:
+    """What a delegate's library may not fit to: ``runtime``, its ``version``, ``python``, ``glibc`` (or None)."""
+    name, version, _ = find_runtime()
+    glibc = platform.libc_ver()[1] or None
+    return {"runtime": name, "version": version, "python": platform.python_version(), "glibc": glibc}
 
 
 def tells_nodes() -> bool:

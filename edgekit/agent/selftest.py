@@ -98,7 +98,10 @@ def check(child: Child, delegate: str, host: Host, meanwhile: Callable[[], None]
         if status is None:
             raise
         raise AgentError(
-            "self-test", "The self-test crashed on delegate %s. %s" % (delegate, err.message), err.hint, err.details
+            "self-test",
+            "The self-test crashed on delegate %s. %s" % (delegate, err.message),
+            err.hint,
+            dict(err.details, **runtime.describe_surroundings()),
         ) from err
     report["seconds"] = time.monotonic() - started
     if not report["passed"]:

@@ -234,8 +234,8 @@ def test_crash_in_a_delegate_names_the_signal(model: Path, tmp_path: Path) -> No
 def test_a_library_that_is_no_delegate_is_refused(model: Path, tmp_path: Path) -> None:
     last = run_bench(request(model, tmp_path, LIBRARY), model)[-1]
     assert (last["event"], last["kind"]) == ("error", "device")
-    assert last["message"].startswith(f"The delegate cannot be used: {LIBRARY}: ")
-    assert last["hint"].startswith("Check the path of the library")
+    assert last["message"].startswith(f"The delegate cannot be used: {LIBRARY} is no TFLite external delegate")
+    assert last["hint"].startswith("Name the delegate's own library")
 
 
 def test_killed_child_is_perhaps_out_of_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

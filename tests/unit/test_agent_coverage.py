@@ -89,6 +89,12 @@ def test_a_delegate_that_crashes_is_an_error_that_names_it(model: Path, elementw
     assert "delegate" in caught.value.hint
 
 
+def test_a_process_that_crashes_after_it_said_why_is_believed(model: Path, elementwise: Path) -> None:
+    """The runtime's Python destroys a delegate that it never got, which not every library survives."""
+    with pytest.raises(AgentError, match="elementwise: no device found"):
+        ask(model, str(elementwise), {"fail": "create_badly"})
+
+
 def test_the_delegate_of_these_tests_computes_what_the_runtime_does(model: Path, elementwise: Path) -> None:
     x = np.linspace(-2, 2, 16, dtype=np.float32)[None]
     plain = Model(str(model), NONE).run({"x": x})["y"]

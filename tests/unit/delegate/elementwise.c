@@ -5,8 +5,8 @@
  *   ops=ADD,MUL        the ops it takes; without it all four
  *   wrong=0.5          added to every result
  *   slow_us=500        busy for so long in every run of a partition
- *   fail=WHEN          create (says why and gives NULL), silent (NULL without a word), load (SIGSEGV), prepare,
- *                      crash_prepare, invoke, crash_invoke
+ *   fail=WHEN          create (says why and gives NULL), create_badly (and crashes when it is destroyed), silent (NULL
+ *                      without a word), load (SIGSEGV), prepare, crash_prepare, invoke, crash_invoke
  */
 #include <signal.h>
 #include <stdio.h>
@@ -47,6 +47,8 @@ typedef struct {
   float* scratch[MAX_OPS];
   bool outside[MAX_OPS];
 } Partition;
+
+static bool crash_when_destroyed = false;
 
 static void crash(void) { raise(SIGSEGV); }
 
@@ -205,8 +207,9 @@ TfLiteDelegate* tflite_plugin_create_delegate(char** keys, char** values, size_t
       return NULL;
     }
   if (fails(settings, "load")) crash();
-  if (fails(settings, "create") || fails(settings, "silent")) {
-    if (fails(settings, "create")) report("elementwise: no device found");
+  crash_when_destroyed = fails(settings, "create_badly");
+  if (fails(settings, "create") || crash_when_destroyed || fails(settings, "silent")) {
+    if (!fails(settings, "silent")) report("elementwise: no device found");
     free(settings);
     return NULL;
   }
@@ -217,6 +220,10 @@ TfLiteDelegate* tflite_plugin_create_delegate(char** keys, char** values, size_t
 }
 
 void tflite_plugin_destroy_delegate(TfLiteDelegate* delegate) {
+  if (delegate == NULL) { /* the runtime's Python destroys what it was not given, too */
+    if (crash_when_destroyed) crash();
+    return;
+  }
   free(delegate->data_);
   free(delegate);
 }
