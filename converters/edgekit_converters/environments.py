@@ -13,8 +13,8 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -45,6 +45,15 @@ class Tool:
     """Exact pins of the tool and of everything below it."""
     pythons: tuple[Version, ...]
     """Versions that there are wheels for, best first."""
+    purpose: str
+    """Such as ``reads ONNX models``."""
+    probe: tuple[str, ...]
+    """Arguments of its Python that end well if the tool starts."""
+    size_gb: float
+    """On the disk."""
+    indexes: Mapping[str, str] = field(default_factory=dict)
+    """Package -> one more index that has a smaller build of the same version (``2.13.0+cpu``); asked for first, and
+    without it the package comes from where the others come from."""
 
     @property
     def version(self) -> str:
@@ -63,9 +72,22 @@ TOOLS = {
         package="onnx2tf",
         requirements=Path(__file__).parent / "requirements" / "onnx2tf.txt",
         pythons=((3, 12), (3, 13)),
+        purpose="reads ONNX models",
+        probe=("-m", "onnx2tf", "--version"),
+        size_gb=0.7,
+    ),
+    "rknn": Tool(
+        extra="rknn",
+        package="rknn-toolkit2",
+        requirements=Path(__file__).parent / "requirements" / "rknn.txt",
+        pythons=((3, 11),),
+        purpose="compiles for Rockchip's NPUs",
+        probe=("-c", "import rknn.api, tensorflow"),
+        size_gb=2.3,
+        indexes={"torch": "https://download.pytorch.org/whl/cpu"},
     ),
 }
-"""Source format -> the tool that converts it."""
+"""Source format, or compiler, -> the tool."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,14 +149,14 @@ def prepare(tool: Tool, progress: Progress) -> Environment:
     except OSError as err:
         raise SourceError(
             f"The environment of {tool.package} cannot be made in {found.folder.parent}: {err.strerror or err}.",
-            hint="Free some space (it takes 0.7 GB), or name another folder with EDGEKIT_ENV_DIR.",
+            hint=f"Free some space (it takes {tool.size_gb} GB), or name another folder with EDGEKIT_ENV_DIR.",
         ) from err
     return inspect_environment(tool)
 
 
 def maker_for(tool: Tool) -> Maker:
     """What would make the tool's environment here; raises SourceError naming how to get a Python for it."""
-    return find_maker(tool.pythons, f"{tool.package} {tool.version}, which reads {tool.extra.upper()} models,")
+    return find_maker(tool.pythons, f"{tool.package} {tool.version}, which {tool.purpose},")
 
 
 @contextlib.contextmanager
@@ -156,7 +178,7 @@ def _make(environment: Environment, maker: Maker, progress: Progress) -> None:
         _run([*maker.command, str(folder)], tool)
         _install(environment, progress)
         # Whether it starts is known only now: a shared library may be missing on this machine.
-        _run([str(environment.executable), "-m", tool.package, "--version"], tool)
+        _run([str(environment.executable), *tool.probe], tool)
         content = json.dumps({"python": show_version(maker.version), **tool.pins()}, indent=2)
         partial = folder / f"{READY}.partial"
         partial.write_text(content + "\n", encoding="utf-8")
@@ -170,8 +192,12 @@ def _install(environment: Environment, progress: Progress) -> None:
     tool, seen = environment.tool, 0
     total = len(tool.pins())
     arguments = ["install", "--no-deps", "--only-binary", ":all:", "--progress-bar", "off", "--no-input"]
-    command = [str(environment.executable), "-m", "pip", *arguments, "-r", str(tool.requirements)]
+    pip = [str(environment.executable), "-m", "pip", *arguments]
     title = f"installing {tool.package} {tool.version}"
+    for name, index in tool.indexes.items():
+        progress(f"{title}: {name}", 0, total)
+        _run([*pip, "--extra-index-url", index, f"{name}=={tool.pins()[name]}"], tool)
+    command = [*pip, "-r", str(tool.requirements)]
     with contextlib.closing(_lines(command, tool)) as lines:
         for line in lines:
             named = re.match(r"Collecting ([\w.-]+)", line)

@@ -12,13 +12,17 @@ if TYPE_CHECKING:
 
     from edgekit.doctor import Check
 
-INSTALLABLE = ("onnx",)
+INSTALLABLE = ("onnx", "rknn")
 """Keys of ``edgekit_converters.environments.TOOLS``, here so that the help loads nothing."""
 
 
 @click.command()
 @option("--device", help="Look at this device, too: a name in device_configs/, user@host, or local.")
-@click.option("--install", type=click.Choice(INSTALLABLE), help="Make this tool's environment now (downloads 0.2 GB).")
+@click.option(
+    "--install",
+    type=click.Choice(INSTALLABLE),
+    help="Make this tool's environment now (onnx downloads 0.2 GB, rknn 1 GB).",
+)
 @common
 def command(device: str | None, install: str | None, *, as_json: bool, verbose: bool) -> None:  # noqa: ARG001
     """Show what this machine has of what edgekit needs, with what installs the rest; with --device a board as well.

@@ -116,7 +116,7 @@ def environment_check(environment: Environment) -> Check:
         name=tool.package,
         state="ok" if state == "ready" else "broken" if state == "broken" else "missing",
         found=found,
-        purpose=f"converts {tool.extra.upper()}",
+        purpose=tool.purpose,
         fix=fix,
     )
 
