@@ -11,6 +11,7 @@ import sys
 from typing import Any, BinaryIO, Dict, List, Optional
 
 from . import runtime
+from .delegates import read_elf
 from .events import Emit, Request, Result
 from .gauges import survey
 from .machine import describe, read_disk
@@ -20,9 +21,8 @@ from .sensors.thermal import read_temperatures
 
 LIBRARY_FOLDERS = ("/usr/local/lib", "/usr/lib", "/lib", "/usr/lib64", "/lib64", "/vendor/lib64", "/system/lib64")
 """Where a loader looks that keeps no cache of its own; Debian's folder of the architecture comes before them."""
-ELF_MACHINES = {3: "i686", 40: "armv7l", 62: "x86_64", 183: "aarch64", 243: "riscv64"}
-"""e_machine of the ELF header (elf(5))."""
 IMPORT_S = 60.0
+PROGRAM_S = 10.0
 
 
 def doctor(request: Request, _stdin: BinaryIO, _emit: Emit) -> Result:
@@ -100,11 +100,20 @@ def _version_of(distribution: str) -> Optional[str]:
 
 
 def find_library(name: str) -> Optional[Dict[str, Any]]:
-    """Where the loader finds a library: ``path``, ``real_path`` and ``machine`` (its ELF header's); None: nowhere."""
+    """Where the loader finds a library: ``path``, ``real_path``, ``machine`` (None: no ELF file) and its ``package``.
+
+    ``package`` is the version of the Debian package; None where it finds no library.
+    """
     path = _locate(name)
     if path is None:
         return None
-    return {"path": path, "real_path": os.path.realpath(path), "machine": read_elf_machine(path)}
+    elf, real = read_elf(path), os.path.realpath(path)
+    return {
+        "path": path,
+        "real_path": real,
+        "machine": elf.machine if elf else None,
+        "package": _package_version(real),
+    }
 
 
 def _locate(name: str) -> Optional[str]:
@@ -123,27 +132,27 @@ def _cached_libraries(name: str) -> List[str]:
     ldconfig = shutil.which("ldconfig", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
     if ldconfig is None:
         return []
-    try:
-        done = subprocess.run(
-            [ldconfig, "-p"], check=False, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=IMPORT_S
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    lines = (line.split() for line in done.stdout.decode("utf-8", "replace").splitlines())
+    lines = (line.split() for line in _said([ldconfig, "-p"]).splitlines())
     return [words[-1] for words in lines if words and words[0] == name]
 
 
-def read_elf_machine(path: str) -> Optional[str]:
-    """Architecture an ELF file is for, as ``platform.machine()`` names it; None for what is no ELF file."""
+def _said(command: List[str]) -> str:
+    """What a program prints; nothing where it cannot be run or hangs."""
     try:
-        with open(path, "rb") as stream:
-            header = stream.read(20)
-    except OSError:
+        done = subprocess.run(
+            command, check=False, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=PROGRAM_S
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.decode("utf-8", "replace")
+
+
+def _package_version(path: str) -> Optional[str]:
+    """Version of the Debian package that owns a file: of a delegate library it may tell what it was built for."""
+    if shutil.which("dpkg-query") is None:
         return None
-    if len(header) < 20 or header[:4] != b"\x7fELF":  # noqa: PLR2004 - up to the end of e_machine
-        return None
-    number = int.from_bytes(header[18:20], "little" if header[5] == 1 else "big")
-    return ELF_MACHINES.get(number, "ELF machine %d" % number)
+    owner = _said(["dpkg-query", "--search", path]).partition(":")[0]
+    return _said(["dpkg-query", "--show", "--showformat=${Version}", owner]).strip() or None if owner else None
 
 
 def read_node(path: str) -> Optional[Dict[str, Any]]:

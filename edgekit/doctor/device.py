@@ -1,10 +1,14 @@
 """What a device has of what a deployment needs, from what its agent found: pure, one function a group of checks."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from edgekit.delegate_pairs import known_mismatches
 from edgekit.doctor.check import HERE, Check, judge
+from edgekit.entries import FindingEntry
 from edgekit.target import Accelerator, Target
+from edgekit.target_facts import check_facts, read_reported
 from edgekit.transport import Connection
 
 Facts = Mapping[str, Any]
@@ -75,6 +79,41 @@ def _runtime(facts: Facts, _target: Target | None, where: str) -> Iterator[Check
     if not facts["runtimes"]:
         yield judge("runtime", "TFLite runtime", None, "runs models", fix, absent="broken", where=where)
     yield judge("runtime", "numpy", facts["numpy"], "holds tensors", fix, absent="broken", where=where)
+
+
+def _profile(facts: Facts, target: Target | None, where: str) -> Iterator[Check]:
+    """What the profile says of the device that it does not confirm, and library and runtime that do not fit."""
+    if target is None:
+        return
+    findings = [*check_facts(target, read_reported(facts)), *_mismatches(facts)]
+    for finding in findings:
+        yield Check(
+            group="profile",
+            name=finding.name,
+            state="broken",
+            found=finding.message,
+            purpose="what is built and how it runs",
+            fix=finding.fix,
+            where=where,
+        )
+    if not findings:
+        yield judge("profile", target.name, "the device confirms it", "what is built and how it runs", "", where=where)
+
+
+def _mismatches(facts: Facts) -> Iterator[FindingEntry]:
+    """Pairs of library and runtime that are known to crash."""
+    works = next((item for item in facts["runtimes"] if not item["error"]), None)
+    libc = re.fullmatch(r"glibc ([0-9.]+)", facts["libc"] or "")
+    for found in facts["libraries"].values():
+        if found and works and works["version"]:
+            yield from known_mismatches(
+                works["name"],
+                works["version"],
+                library=found["real_path"],
+                package=found["package"],
+                python=facts["python"],
+                glibc=libc[1] if libc else None,
+            )
 
 
 def _sensors(facts: Facts, _target: Target | None, where: str) -> Iterator[Check]:
@@ -196,6 +235,7 @@ def _accelerator(target: Target | None, library: str) -> Accelerator | None:
 CHECKS: tuple[Callable[[Facts, Target | None, str], Iterator[Check]], ...] = (
     _machine,
     _runtime,
+    _profile,
     _sensors,
     _permissions,
 )

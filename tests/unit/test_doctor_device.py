@@ -2,7 +2,6 @@
 
 import json
 import os
-import struct
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,8 @@ BOARD: dict[str, Any] = {
     "architecture": "aarch64",
     "bits": 64,
     "libc": "glibc 2.36",
+    "cores": 4,
+    "memory_bytes": 3_500_000_000,
     "runtimes": [{"name": "ai-edge-litert", "version": "2.3.0", "error": None}],
     "numpy": "2.4.6",
     "gauges": [],
@@ -103,7 +104,8 @@ def test_what_is_only_inconvenient_is_missing() -> None:
 
 def test_a_delegate_library_is_found_missing_or_for_another_machine() -> None:
     library = "libedgetpu.so.1"
-    right = {"path": "/usr/lib/libedgetpu.so.1", "real_path": "/usr/lib/libedgetpu.so.1.0", "machine": "aarch64"}
+    right = {"path": "/usr/lib/libedgetpu.so.1", "real_path": "/usr/lib/libedgetpu.so.1.0"}
+    right |= {"machine": "aarch64", "package": "16.0tf2.17.1-1"}
     assert asked(load_target("coral-dev-board"), None)["libraries"] == [library]
     assert asked(load_target("coral-dev-board"), "/opt/own.so")["libraries"] == ["/opt/own.so"]
     absent = checks("coral-dev-board", libraries={library: None})[library]
@@ -115,6 +117,20 @@ def test_a_delegate_library_is_found_missing_or_for_another_machine() -> None:
     assert "is for x86_64; the device is aarch64" in other.found
     text = checks("coral-dev-board", libraries={library: {**right, "machine": None}})[library]
     assert "is no ELF file" in text.found
+
+
+def test_a_profile_that_lies_and_a_pair_that_crashes_are_named() -> None:
+    assert checks("rpi4")["rpi4"].found == "the device confirms it"
+    lies = checks("rpi4", memory_bytes=500_000_000, cores=2)
+    assert lies["profile-ram-mib"].state == "broken"
+    assert "the device reports 477 MiB" in lies["profile-ram-mib"].found
+    assert "profile-cores" in lies
+    library = {"path": "/usr/lib/libedgetpu.so.1", "real_path": "/usr/lib/libedgetpu.so.1.0", "machine": "aarch64"}
+    crashes = checks(
+        "coral-dev-board", libraries={"libedgetpu.so.1": {**library, "package": "16.0"}}, cpu="Cortex-A53"
+    )["edgetpu-built-for-2.5"]
+    assert "ai-edge-litert 2.3.0" in crashes.found
+    assert "Pairs that work" in (crashes.fix or "")
 
 
 def test_a_device_node_that_may_not_be_opened_names_the_group() -> None:
@@ -148,18 +164,6 @@ def test_the_agent_looks_without_changing_anything(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_elf_header_says_what_the_library_is_for(tmp_path: Path) -> None:
-    library = tmp_path / "libthing.so"
-    for machine, order, name in ((183, "<", "aarch64"), (62, "<", "x86_64"), (21, ">", "ELF machine 21")):
-        library.write_bytes(
-            b"\x7fELF\x02" + (b"\x01" if order == "<" else b"\x02") + bytes(12) + struct.pack(order + "H", machine)
-        )
-        assert agent.read_elf_machine(str(library)) == name
-    library.write_bytes(b"\x7fELF")
-    assert agent.read_elf_machine(str(library)) is None
-    assert agent.read_elf_machine(str(tmp_path / "none")) is None
-
-
 def test_a_library_is_found_as_the_loader_finds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "libmine.so").write_bytes(b"no library")
     monkeypatch.setenv("LD_LIBRARY_PATH", f"/nowhere{os.pathsep}{tmp_path}")
@@ -168,6 +172,7 @@ def test_a_library_is_found_as_the_loader_finds_it(tmp_path: Path, monkeypatch: 
         "path": str(tmp_path / "libmine.so"),
         "real_path": str(tmp_path / "libmine.so"),
         "machine": None,
+        "package": None,
     }
     assert agent.find_library(str(tmp_path / "other.so")) is None
 
