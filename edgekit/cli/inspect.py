@@ -1,50 +1,83 @@
-"""``edgekit inspect``: what is in an artifact or a .tflite."""
+"""``edgekit inspect``: what is in an artifact or a .tflite, and where a target would run it."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgekit.cli.options import common, emit, output, print_findings
+from edgekit.cli.options import bar_progress, common, emit, option, output, print_findings, progress
 
 if TYPE_CHECKING:
     from edgekit.inspection import Inspection
+    from edgekit.target_placement import TargetPlacement
     from edgekit_converters.types import TensorSpec
 
 
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path))
+@option("--target", help="Show where its ops would run there; an artifact's own target unless given.")
+@option("--compile/--no-compile", "compile_it", default=True, help="Ask the target's compiler where it is here.")
 @common
-def command(path: Path, *, as_json: bool, verbose: bool) -> None:  # noqa: ARG001 - verbose acts in its callback
-    """Show inputs, outputs, ops, precisions, size and multiply-accumulates of PATH.
+def command(path: Path, *, target: str | None, compile_it: bool, as_json: bool, verbose: bool) -> None:
+    """Show inputs, outputs, ops, precisions, size and multiply-accumulates of PATH, and where its ops run.
 
     PATH is an artifact's folder or any .tflite file.
     """
     from edgekit.inspection import inspect
 
     found = inspect(path)
+    placed = _placed(found, target, compile_it=compile_it)
     if as_json:
-        structure = found.structure
-        emit(
-            {
-                "path": str(path),
-                "digest": found.artifact.digest if found.artifact else None,
-                "precision": found.precision,
-                "bytes": structure.size_bytes,
-                "macs": structure.macs,
-                "inputs": structure.inputs,
-                "outputs": structure.outputs,
-                "ops": structure.builtin_counts,
-                "custom_ops": structure.custom_counts,
-                "tensor_dtypes": structure.dtype_counts,
-                "weights": structure.weight_granularity,
-                "subgraphs": structure.subgraphs,
-                "findings": found.findings,
-                "manifest": found.artifact.manifest if found.artifact else None,
-            }
-        )
+        emit(_document(found, placed))
         return
     render(found)
+    if placed is not None:
+        from edgekit.cli.placement_text import render_placement
+
+        render_placement(placed, whole=verbose)
+
+
+def _placed(found: "Inspection", name: str | None, *, compile_it: bool) -> "TargetPlacement | None":
+    """On the target that is named, else the artifact's; None for a bare file and no target."""
+    from edgekit.target import load_target
+    from edgekit.target_placement import place_on
+
+    name = name or (found.artifact.manifest.target if found.artifact else None)
+    if name is None:
+        return None
+    model = found.artifact.model if found.artifact else found.path
+    with progress() as bar:
+        return place_on(
+            model.read_bytes(),
+            load_target(name),
+            found.artifact,
+            directory=Path(),
+            compile_it=compile_it,
+            progress=bar_progress(bar),
+        )
+
+
+def _document(found: "Inspection", placed: "TargetPlacement | None") -> dict[str, Any]:
+    from edgekit.cli.placement_text import placement_json
+
+    structure = found.structure
+    return {
+        "path": str(found.path),
+        "digest": found.artifact.digest if found.artifact else None,
+        "precision": found.precision,
+        "bytes": structure.size_bytes,
+        "macs": structure.macs,
+        "inputs": structure.inputs,
+        "outputs": structure.outputs,
+        "ops": structure.builtin_counts,
+        "custom_ops": structure.custom_counts,
+        "tensor_dtypes": structure.dtype_counts,
+        "weights": structure.weight_granularity,
+        "subgraphs": structure.subgraphs,
+        "findings": found.findings,
+        "placement": placement_json(placed) if placed else None,
+        "manifest": found.artifact.manifest if found.artifact else None,
+    }
 
 
 def render(found: "Inspection") -> None:

@@ -1,0 +1,188 @@
+"""Where a model's ops run on a target: predicted from rules, and told by the compiler or by the file it made."""
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgekit.artifact import Artifact
+from edgekit.audit import check_ops, read
+from edgekit.compilers import load_compiler
+from edgekit.compilers.audit import taken_ops
+from edgekit.compilers.plan import compiled_for
+from edgekit.compilers.step import check_compiler, compile_model
+from edgekit.errors import AuditError, CompilerError
+from edgekit.placement import OpPlacement, Placement, from_taken, place, rules_of
+from edgekit.progress import Progress
+from edgekit.target import Accelerator, CompilerName, Target
+from edgekit_converters.structure import Structure
+from edgekit_converters.types import Finding
+
+QUICK: frozenset[CompilerName] = frozenset({"vela", "edgetpu"})
+"""Compilers that take seconds and need the quantized file alone: run to look, not only to build."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetPlacement:
+    """What is known of one model on one target."""
+
+    target: Target
+    structure: Structure
+    """The model that the placements number the ops of: of a compiled artifact its reference."""
+    prediction: Placement | None
+    """From the target's rules; None for a file that a compiler made and whose original is not here."""
+    told: Placement | None
+    """By the compiler, or by the file it made; None where nothing tells."""
+    findings: tuple[Finding, ...]
+
+    @property
+    def placement(self) -> Placement:
+        """What was told, else the prediction."""
+        found = self.told or self.prediction
+        assert found is not None  # one of the two is always there  # noqa: S101
+        return found
+
+    @property
+    def differences(self) -> tuple[tuple[OpPlacement, OpPlacement], ...]:
+        """(predicted, told) of every op that only one of the two gives to the compiler's accelerator.
+
+        What the compiler leaves, it calls ``cpu``: a delegate of the CPU may still take that.
+        """
+        accelerator = compiled_for(self.target)
+        if self.prediction is None or self.told is None or accelerator is None:
+            return ()
+        told = {op.index: op for op in self.told.ops if op.subgraph == 0}
+        pairs = ((op, told[op.index]) for op in self.prediction.ops if op.subgraph == 0)
+        return tuple(pair for pair in pairs if [op.processor for op in pair].count(accelerator.name) == 1)
+
+
+def place_on(
+    tflite: bytes, target: Target, artifact: Artifact | None, *, directory: Path, compile_it: bool, progress: Progress
+) -> TargetPlacement:
+    """Predict, and ask the compiler where it is here, quick and wanted (``compile_it``).
+
+    ``tflite`` is the file that runs; the model an artifact was compiled from is read from it.
+
+    Raises:
+        ModelError: no .tflite.
+        TargetError: the rules of an accelerator are missing or broken.
+    """
+    structure = read(tflite)
+    accelerator = compiled_for(target)
+    if accelerator is not None and _compiled_ops(structure, accelerator):
+        return _of_compiled(structure, target, accelerator, artifact, directory)
+    prediction = place(structure, target, rules_of(target, directory))
+    findings = [*check_ops(structure, target), *_not_predicted(prediction, target)]
+    told = None
+    if accelerator is not None:
+        told, said = _ask(tflite, structure, target, accelerator, directory, compile_it, progress)
+        findings += said
+    return TargetPlacement(
+        target=target, structure=structure, prediction=prediction, told=told, findings=tuple(findings)
+    )
+
+
+def _compiled_ops(structure: Structure, accelerator: Accelerator) -> tuple[int, ...]:
+    """Indices of the ops that stand for what the accelerator's compiler took."""
+    marks = load_compiler(accelerator.compiler).ACCELERATOR_OPS if accelerator.compiler else frozenset()
+    return tuple(op.index for op in structure.ops if op.subgraph == 0 and op.custom in marks)
+
+
+def _of_compiled(
+    structure: Structure, target: Target, accelerator: Accelerator, artifact: Artifact | None, directory: Path
+) -> TargetPlacement:
+    """What a compiled file says itself; against its original where an artifact keeps that."""
+    findings = tuple(check_ops(structure, target))
+    entry = artifact.manifest.compilation if artifact else None
+    if artifact is None or entry is None or artifact.reference == artifact.model:
+        taken = _compiled_ops(structure, accelerator)
+        told = from_taken(structure, target, {accelerator.name: taken}, basis="compiler", told_by="the file itself")
+        return TargetPlacement(target=target, structure=structure, prediction=None, told=told, findings=findings)
+    assert accelerator.compiler is not None  # it made the file  # noqa: S101
+    reference = read(artifact.reference.read_bytes())
+    marks = load_compiler(accelerator.compiler).ACCELERATOR_OPS
+    told = from_taken(
+        reference,
+        target,
+        {accelerator.name: taken_ops(reference, structure, marks)},
+        basis="compiler",
+        told_by=f"{entry.compiler} {entry.version or ''}".strip(),
+        reasons={accelerator.name: entry.reasons},
+    )
+    prediction = place(reference, target, rules_of(target, directory))
+    return TargetPlacement(target=target, structure=reference, prediction=prediction, told=told, findings=findings)
+
+
+def _ask(
+    tflite: bytes,
+    structure: Structure,
+    target: Target,
+    accelerator: Accelerator,
+    directory: Path,
+    compile_it: bool,
+    progress: Progress,
+) -> tuple[Placement | None, Sequence[Finding]]:
+    """What the compiler makes of the model, in a folder that is gone afterwards; else why nobody was asked."""
+    name = accelerator.compiler
+    assert name is not None  # compiled_for() gives no other  # noqa: S101
+    try:
+        settings, version = check_compiler(target, accelerator, {}, directory)
+    except CompilerError as err:
+        return None, [_prediction_only(f"{name} cannot be asked: {err.message}", err.hint)]
+    if name not in QUICK:
+        why = f"{name} is here, but takes long or needs more than this file, so it was not run."
+        return None, [_prediction_only(why, "`edgekit build` compiles, and says what the compiler took.")]
+    if not compile_it:
+        return None, [_prediction_only(f"{name} is here and was not run.", "Leave --no-compile away.")]
+    told_by = f"{name} {version or ''}".strip()
+    try:
+        with tempfile.TemporaryDirectory(prefix="edgekit-log-") as logs:
+            made = compile_model(
+                tflite,
+                target=target,
+                accelerator=accelerator,
+                settings=settings,
+                directory=directory,
+                log_folder=Path(logs),
+                progress=progress,
+            )
+    except AuditError as err:  # it put nothing on the accelerator, which is an answer
+        return _told(structure, target, accelerator, (), told_by, err.details.get("reasons", {})), ()
+    except CompilerError as err:
+        return None, [_prediction_only(err.message, err.hint.partition(" Log: ")[0])]
+    marks = load_compiler(name).ACCELERATOR_OPS
+    taken = taken_ops(structure, read(made.model), marks)
+    return _told(structure, target, accelerator, taken, told_by, made.entry.reasons), made.findings
+
+
+def _told(
+    structure: Structure,
+    target: Target,
+    accelerator: Accelerator,
+    taken: Sequence[int],
+    told_by: str,
+    reasons: Mapping[str, str],
+) -> Placement:
+    return from_taken(
+        structure,
+        target,
+        {accelerator.name: taken},
+        basis="compiler",
+        told_by=told_by,
+        reasons={accelerator.name: reasons},
+    )
+
+
+def _prediction_only(why: str, fix: str) -> Finding:
+    return Finding(name="prediction-only", severity="info", message=f"{why} What follows is a prediction.", fix=fix)
+
+
+def _not_predicted(prediction: Placement, target: Target) -> Iterator[Finding]:
+    for name in prediction.not_predicted:
+        yield Finding(
+            name="not-predicted",
+            severity="warning",
+            message=f"No source tells which ops {name} takes, so nothing is predicted for it: ops that it takes are "
+            "listed as another processor's.",
+            fix=f"Build for {target.name} and measure there: `edgekit bench --device NAME` says what ran where.",
+        )
