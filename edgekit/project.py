@@ -3,7 +3,7 @@
 import math
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 
@@ -213,8 +213,14 @@ class Project(Document, frozen=True, kw_only=True):
     stream: Stream | None = None
     """Only for models that are run frame after frame."""
     deploy: Deploy = Deploy()
-    compiler: dict[CompilerName, dict[str, str | int]] = msgspec.field(default_factory=dict)
+    compiler: dict[str, dict[str, str | int]] = msgspec.field(default_factory=dict)
     """Compiler -> its settings, laid over those of the target's profile; docs/compilers.md names them."""
+
+    def __post_init__(self) -> None:
+        known = get_args(CompilerName)
+        unknown = next((name for name in self.compiler if name not in known), None)
+        if unknown is not None:
+            raise ValueError(f"Expected [compiler.NAME] with one of {', '.join(known)}, got {unknown}")
 
 
 def load_project(directory: Path = Path()) -> Project:

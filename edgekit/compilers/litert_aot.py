@@ -137,8 +137,8 @@ def _vendor(settings: Mapping[str, str], accelerator: Accelerator) -> Vendor:
         if not settings.get(name):
             raise CompilerError(
                 f"LiteRT's ahead-of-time compilation needs {name} for {accelerator.name}.",
-                hint=f"Set it in the target profile, under [compiler] of edgekit.toml, or with --compiler-setting "
-                f"{name}=...: {known}.",
+                hint="Set it in the target profile, under [compiler.litert-aot] of edgekit.toml, or with "
+                f"--compiler-setting {name}=...: {known}.",
             )
     one_of(settings, "vendor", tuple(VENDORS))
     vendor = VENDORS[settings["vendor"]]

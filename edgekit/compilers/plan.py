@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from edgekit.compilers.step import merged_settings
 from edgekit.errors import ProjectError
-from edgekit.target import Accelerator, CompilerName, Target
+from edgekit.target import Accelerator, Target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ def compiled_for(target: Target) -> Accelerator | None:
 
 
 def plan_compilation(
-    target: Target, tables: Mapping[CompilerName, Mapping[str, str | int]], flags: Sequence[str]
+    target: Target, tables: Mapping[str, Mapping[str, str | int]], flags: Sequence[str]
 ) -> CompilationPlan | None:
     """The compilation of a build, or None where the target takes the model as it is.
 

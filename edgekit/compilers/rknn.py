@@ -136,7 +136,7 @@ def _config(settings: Mapping[str, str], accelerator: Accelerator) -> dict[str, 
     if platform is None:
         raise CompilerError(
             f"{TOOLKIT} needs target_platform for {accelerator.name}.",
-            hint=f"Set it in the target profile, under [compiler] of edgekit.toml, or with --compiler-setting "
+            hint=f"Set it in the target profile, under [compiler.rknn] of edgekit.toml, or with --compiler-setting "
             f"target_platform=...: {', '.join(PLATFORMS)}.",
         )
     level = whole_number(settings, "optimization_level", 0, 3)

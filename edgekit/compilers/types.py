@@ -35,7 +35,7 @@ class CompileRequest:
     target: Target
     accelerator: Accelerator
     settings: Mapping[str, str]
-    """The profile's, with [compiler] of edgekit.toml and the flags laid over them."""
+    """The profile's, with [compiler.NAME] of edgekit.toml and the flags laid over them."""
     directory: Path
     """Where relative paths in the settings start; absolute."""
 

@@ -126,7 +126,7 @@ def _report(request: CompileRequest, pattern: str) -> str:
 
 def _advice(ran: Ran) -> str:
     if "CliOptionError" in ran.output or "ConfigOptionError" in ran.output:
-        return "Correct [compiler] of edgekit.toml, --compiler-setting or the target profile: the two do not fit."
+        return "Correct [compiler.vela] of edgekit.toml, --compiler-setting or the target profile: the two do not fit."
     if ran.status < 0:
         return "Vela dies so of dtypes that it does not know, such as int4 weights: build with --weight-bits 8."
     return "Vela's own message says which; report what it should be able to compile to its makers."

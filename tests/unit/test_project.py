@@ -155,3 +155,9 @@ def test_a_device_that_is_configured_twice_is_refused(tmp_path: Path) -> None:
         (tmp_path / "device_configs" / file).write_text('[device.garage]\nhost = "h"\n')
     with pytest.raises(DeviceConfigError, match=r"a\.toml and in .*b\.toml"):
         resolve_device("garage", tmp_path)
+
+
+def test_a_table_of_no_compiler_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "edgekit.toml").write_text("[compiler.velo]\noptimise = 'Size'\n")
+    with pytest.raises(ProjectError, match=r"Expected \[compiler.NAME\] with one of .*vela.*, got velo"):
+        load_project(tmp_path)
