@@ -11,7 +11,7 @@ from edgekit.documents import parse_json
 from edgekit.entries import Golden, Manifest, TensorEntry
 from edgekit.errors import ArtifactError, AuditError
 from edgekit.manifest import finding_entry
-from edgekit.micro.examine import Files, Limits, MicroVector, examine
+from edgekit.micro.examine import Files, MicroVector, examine
 from edgekit.micro.host import check_installed
 from edgekit.plan import BuildPlan
 from edgekit.progress import Progress
@@ -22,16 +22,6 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-LIMITS = {
-    # Of 490 real inputs of five int8 models 484 gave the same bytes, five differed by at most 2 steps, one by 10: a
-    # step in the logits, which a softmax makes larger. XNNPACK differs from both by up to 53 (docs/micro.md).
-    "int8": Limits(max_steps=16, max_error=6e-2, same_top1=True),
-    # 1 of 65,536 steps in one of 200
-    "int16x8": Limits(max_steps=16, max_error=1e-3, same_top1=True),
-    # the same bits; another compiler may fuse a multiplication with an addition
-    "float32": Limits(max_steps=None, max_error=1e-5, same_top1=True),
-}
-"""Precision -> how far TFLite Micro may be from TFLite's reference kernels, which its own come from."""
 UNCHECKED = Finding(
     name="micro-not-checked",
     severity="warning",
@@ -64,7 +54,6 @@ def checked_on_micro(plan: BuildPlan, files: Mapping[str, bytes], manifest: Mani
         Files(model=files[manifest.model], reference=files[manifest.reference]),
         plan.target,
         vectors=tuple(_vectors(golden, files, manifest)),
-        limits=LIMITS.get(manifest.precision, LIMITS["float32"]),
         states=frozenset(plan.stream.state) if plan.stream else frozenset(),
     )
     stop_at_errors(found.findings)

@@ -8,6 +8,7 @@ from edgekit.agent.selftest import compare_output
 from edgekit.errors import MicroError
 from edgekit.micro.entries import ArenaEntry, MicroEntry
 from edgekit.micro.host import HostRun, run_on_host
+from edgekit.micro.limits import Limit, limits_of
 from edgekit.micro.memory import MAX_ARENA_BYTES, ample_arena, check_memory, least_arena, state_bytes
 from edgekit.micro.resolver import BUILTINS, CUSTOM, operators, resolver_methods
 from edgekit.target import Target
@@ -41,15 +42,6 @@ class MicroVector:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
-    """How far outputs may be from the reference; the meaning of ``entries.Tolerance``."""
-
-    max_steps: int | None
-    max_error: float | None
-    same_top1: bool
-
-
-@dataclass(frozen=True, kw_only=True)
 class Examined:
     """What is known of a model on TFLite Micro."""
 
@@ -63,7 +55,6 @@ def examine(
     target: Target,
     *,
     vectors: Sequence[MicroVector],
-    limits: Limits,
     states: frozenset[str] = frozenset(),
 ) -> Examined:
     """Run the model in TFLite Micro's interpreter, compare it, and hold it against the target's memory.
@@ -86,8 +77,10 @@ def examine(
     )
     if run.refusal is not None:
         return Examined(entry=None, findings=(_refused(run, on_npu=on_npu),))
-    entry, differences = _entry(structure, run, vectors, limits, on_npu=on_npu, states=states)
-    return Examined(entry=entry, findings=(*differences, *check_memory(entry, target), *_not_on_host(on_npu)))
+    compared = _compare(vectors, run, limits_of(runnable))
+    entry = _entry(structure, run, compared, on_npu=on_npu, states=states)
+    findings = (*_differences(compared), *check_memory(entry, target), *_not_on_host(on_npu))
+    return Examined(entry=entry, findings=findings)
 
 
 def examine_file(model: bytes, target: Target, *, reference: bytes | None = None) -> Examined:
@@ -98,7 +91,7 @@ def examine_file(model: bytes, target: Target, *, reference: bytes | None = None
     """
     files = Files(model=model, reference=reference or model)
     try:
-        return examine(files, target, vectors=(), limits=Limits(max_steps=None, max_error=None, same_top1=False))
+        return examine(files, target, vectors=())
     except MicroError as err:
         found = Finding(name="micro-not-checked", severity="warning", message=err.message, fix=err.hint)
         return Examined(entry=None, findings=(found,))
@@ -138,23 +131,20 @@ def check_structure(structure: Structure, target: Target) -> Iterator[Finding]:
         )
 
 
+def _compare(vectors: Sequence[MicroVector], run: HostRun, limits: Sequence[Limit]) -> list[dict[str, Any]]:
+    return [
+        compare_output(expected, found, vars(limit))
+        for vector, outputs in zip(vectors, run.outputs, strict=True)
+        for expected, found, limit in zip(vector.outputs, outputs, limits, strict=True)
+    ]
+
+
 def _entry(
-    structure: Structure,
-    run: HostRun,
-    vectors: Sequence[MicroVector],
-    limits: Limits,
-    *,
-    on_npu: bool,
-    states: frozenset[str],
-) -> tuple[MicroEntry, tuple[Finding, ...]]:
+    structure: Structure, run: HostRun, compared: Sequence[dict[str, Any]], *, on_npu: bool, states: frozenset[str]
+) -> MicroEntry:
     assert run.arena_bytes is not None  # noqa: S101 - a run that was not refused has one
     assert run.allocations is not None  # noqa: S101 - the same
-    compared = [
-        compare_output(expected, found, vars(limits))
-        for vector, outputs in zip(vectors, run.outputs, strict=True)
-        for expected, found in zip(vector.outputs, outputs, strict=True)
-    ]
-    entry = MicroEntry(
+    return MicroEntry(
         version=run.version,
         ran="reference" if on_npu else "model",
         ops=operators(structure),
@@ -170,9 +160,8 @@ def _entry(
         model_bytes=structure.size_bytes,
         max_steps=_largest(compared, "steps"),
         max_error=_largest(compared, "relative"),
-        vectors=len(vectors),
+        vectors=len(run.outputs),
     )
-    return entry, tuple(_differences(compared))
 
 
 def _largest(compared: Sequence[dict[str, Any]], unit: str) -> float | None:

@@ -16,7 +16,6 @@ from edgekit.cli.micro_text import describe_micro
 from edgekit.errors import AuditError, MicroError
 from edgekit.micro import host
 from edgekit.micro.examine import Files, MicroVector, examine, examine_file
-from edgekit.microcontroller import LIMITS
 from edgekit.plan import BuildOptions, BuildPlan, plan
 from edgekit.project import Project, Stream
 from edgekit.target import Target, load_target
@@ -130,8 +129,7 @@ def test_published_models_equal_the_reference(cases: Path, name: str, resolver: 
         inputs = {item.name: draw(rng, item.shape, item.dtype) for item in reference.inputs}
         reference.reset()
         vectors.append(MicroVector(inputs=tuple(inputs.values()), outputs=tuple(reference.run(inputs).values())))
-    limits = LIMITS["float32" if "float" in name else "int8"]
-    found = examine(Files(model=tflite, reference=tflite), load_target("nucleo-h743zi"), vectors=vectors, limits=limits)
+    found = examine(Files(model=tflite, reference=tflite), load_target("nucleo-h743zi"), vectors=vectors)
     assert [item for item in found.findings if item.severity == "error"] == []
     assert found.entry is not None
     assert resolver in found.entry.resolver
@@ -155,8 +153,7 @@ def test_vectors_start_from_an_empty_state(name: str) -> None:
         inputs = {item.name: rng.normal(size=item.shape).astype(np.float32) for item in reference.inputs}
         reference.reset()
         vectors.append(MicroVector(inputs=tuple(inputs.values()), outputs=tuple(reference.run(inputs).values())))
-    target, limits = load_target("nucleo-h743zi"), LIMITS["float32"]
-    found = examine(Files(model=tflite, reference=tflite), target, vectors=vectors, limits=limits)
+    found = examine(Files(model=tflite, reference=tflite), load_target("nucleo-h743zi"), vectors=vectors)
     assert found.findings == ()
 
 
