@@ -1,7 +1,7 @@
 """Where a model's ops run on a target: predicted from rules, and told by the compiler or by the file it made."""
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +10,11 @@ from edgekit.audit import check_ops, read
 from edgekit.compilers import load_compiler
 from edgekit.compilers.audit import taken_ops
 from edgekit.compilers.plan import compiled_for
-from edgekit.compilers.step import check_compiler, compile_model
-from edgekit.errors import AuditError, CompilerError
+from edgekit.compilers.step import check_compiler, place_by_compiler
+from edgekit.errors import CompilerError
 from edgekit.placement import OpPlacement, Placement, from_taken, place, rules_of
 from edgekit.progress import Progress
+from edgekit.project import load_project
 from edgekit.target import Accelerator, CompilerName, Target
 from edgekit_converters.structure import Structure
 from edgekit_converters.types import Finding
@@ -75,7 +76,7 @@ def place_on(
     findings = [*check_ops(structure, target), *_not_predicted(prediction, target)]
     told = None
     if accelerator is not None:
-        told, said = _ask(tflite, structure, target, accelerator, directory, compile_it, progress)
+        told, said = _ask(tflite, target, accelerator, directory, compile_it, progress)
         findings += said
     return TargetPlacement(
         target=target, structure=structure, prediction=prediction, told=told, findings=tuple(findings)
@@ -115,7 +116,6 @@ def _of_compiled(
 
 def _ask(
     tflite: bytes,
-    structure: Structure,
     target: Target,
     accelerator: Accelerator,
     directory: Path,
@@ -126,7 +126,8 @@ def _ask(
     name = accelerator.compiler
     assert name is not None  # compiled_for() gives no other  # noqa: S101
     try:
-        settings, version = check_compiler(target, accelerator, {}, directory)
+        wishes = {setting: str(value) for setting, value in load_project(directory).compiler.get(name, {}).items()}
+        settings, _ = check_compiler(target, accelerator, wishes, directory)
     except CompilerError as err:
         return None, [_prediction_only(f"{name} cannot be asked: {err.message}", err.hint)]
     if name not in QUICK:
@@ -134,10 +135,9 @@ def _ask(
         return None, [_prediction_only(why, "`edgekit build` compiles, and says what the compiler took.")]
     if not compile_it:
         return None, [_prediction_only(f"{name} is here and was not run.", "Leave --no-compile away.")]
-    told_by = f"{name} {version or ''}".strip()
     try:
         with tempfile.TemporaryDirectory(prefix="edgekit-log-") as logs:
-            made = compile_model(
+            return place_by_compiler(
                 tflite,
                 target=target,
                 accelerator=accelerator,
@@ -146,31 +146,8 @@ def _ask(
                 log_folder=Path(logs),
                 progress=progress,
             )
-    except AuditError as err:  # it put nothing on the accelerator, which is an answer
-        return _told(structure, target, accelerator, (), told_by, err.details.get("reasons", {})), ()
     except CompilerError as err:
         return None, [_prediction_only(err.message, err.hint.partition(" Log: ")[0])]
-    marks = load_compiler(name).ACCELERATOR_OPS
-    taken = taken_ops(structure, read(made.model), marks)
-    return _told(structure, target, accelerator, taken, told_by, made.entry.reasons), made.findings
-
-
-def _told(
-    structure: Structure,
-    target: Target,
-    accelerator: Accelerator,
-    taken: Sequence[int],
-    told_by: str,
-    reasons: Mapping[str, str],
-) -> Placement:
-    return from_taken(
-        structure,
-        target,
-        {accelerator.name: taken},
-        basis="compiler",
-        told_by=told_by,
-        reasons={accelerator.name: reasons},
-    )
 
 
 def _prediction_only(why: str, fix: str) -> Finding:

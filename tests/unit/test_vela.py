@@ -22,6 +22,7 @@ from edgekit.plan import BuildOptions, BuildPlan, plan
 from edgekit.predict import predict
 from edgekit.project import load_project
 from edgekit.target import Target, load_target
+from edgekit.target_placement import place_on
 from edgekit_converters.structure import read_structure
 from tests.unit.float_networks import network_samples, planted_network
 
@@ -331,3 +332,11 @@ def test_a_device_does_not_time_what_nobody_compiled(project: Path) -> None:
     chosen = planned(project, precision="auto", evaluate="calibration.npz", max_drop="100pt")
     with pytest.raises(ProjectError, match="compiled"):
         build(chosen, latency=lambda _tflite: 1.0)
+
+
+def test_inspect_asks_with_the_project_s_settings_and_places_what_does_not_fit(kws: bytes, tmp_path: Path) -> None:
+    (tmp_path / "edgekit.toml").write_text('[compiler.vela]\nignore_ops = "SOFTMAX"\n')
+    found = place_on(kws, with_memory(sram_kib=16), None, directory=tmp_path, compile_it=True, progress=lambda *_: None)
+    assert found.told is not None
+    assert found.told.counts == {"ethos-u55-128": 12, "cpu": 1}
+    assert "does-not-fit" in [finding.name for finding in found.findings]
