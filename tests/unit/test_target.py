@@ -2,6 +2,7 @@
 
 import json
 import re
+import tempfile
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import tomlkit
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from edgekit.cli import cli
 from edgekit.cli.failures import guarded
@@ -232,6 +236,41 @@ def test_a_microcontroller_without_a_size_is_refused(tmp_path: Path, key: str) -
     ) as caught:
         read_target(path)
     assert "data sheet" in caught.value.hint
+
+
+LEAVES = st.one_of(
+    st.none(), st.booleans(), st.integers(-(2**63), 2**63 - 1), st.floats(), st.text(max_size=20),
+    st.lists(st.integers(-5, 5), max_size=3), st.dictionaries(st.text("ab", max_size=3), st.integers(), max_size=2),
+)  # fmt: skip
+
+
+@given(data=st.data(), value=LEAVES)
+@settings(max_examples=100, deadline=None)
+def test_a_profile_with_any_value_anywhere_is_read_or_refused(data: st.DataObject, value: Any) -> None:
+    profile = tomllib.loads(next(path for path in SHIPPED if path.stem == "imx93").read_text())
+    place: Any = profile
+    while True:
+        key = data.draw(st.sampled_from(list(place) if isinstance(place, dict) else range(len(place))))
+        if not (isinstance(place[key], dict | list) and place[key] and data.draw(st.booleans())):
+            break
+        place = place[key]
+    if value is None:
+        del place[key]
+    else:
+        place[key] = value
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "imx93.toml"
+        path.write_text(tomlkit.dumps(profile))
+        try:
+            found: Target | TargetError = read_target(path)
+        except TargetError as err:
+            found = err
+        if isinstance(found, Target):
+            assert found.cpu.cores > 0
+            assert all(size > 0 for size in found.memory.ram_mib)
+        else:
+            assert found.message.startswith(f"{path}")
+            assert found.hint
 
 
 def test_rules_of_the_users_own_are_found_beside_the_profile(tmp_path: Path) -> None:

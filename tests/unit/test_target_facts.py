@@ -184,7 +184,7 @@ def test_status_tells_a_profile_that_is_not_true(liar: Device, capsys: pytest.Ca
     print_status([liar], [answer])
     told = capsys.readouterr().err
     assert "local: The profile liar says memory.ram_mib 16, and the device reports" in told
-    assert "fix: Give the device another `target`, or correct the profile; a shipped one in a copy: edgekit target new" in told
+    assert "fix: Give the device another `target`, or correct the profile; a shipped one in a copy: " in told
 
 
 def test_status_of_a_device_whose_target_is_no_profile_is_an_error(liar: Device) -> None:
