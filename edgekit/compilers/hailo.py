@@ -100,8 +100,8 @@ def parse(request: CompileRequest, ran: Ran) -> Compiled:
 def _program() -> str:
     return find_tool(
         PROGRAM,
-        hint=f"Get the Dataflow Compiler from Hailo's developer zone (free, with an account): {PAGE} (Ubuntu on x86-64), "
-        "and run edgekit where `hailo --version` answers. Meanwhile: build for rpi5, whose CPU runs the same model.",
+        hint=f"Get the Dataflow Compiler from Hailo's developer zone (free, with an account): {PAGE} (Ubuntu on "
+        "x86-64), and run edgekit where `hailo --version` answers. Meanwhile: build for rpi5, whose CPU runs the same model.",
     )
 
 
@@ -140,8 +140,8 @@ def _findings(log: HailoLog) -> Iterator[Finding]:
     yield Finding(
         name="own-quantization",
         severity="warning",
-        message="Hailo's compiler quantized the float model itself: accuracy and golden vectors of reference.tflite are "
-        "those of another quantization.",
+        message="Hailo's compiler quantized the float model itself: accuracy and golden vectors of reference.tflite "
+        "are those of another quantization.",
         fix="Measure the accuracy of the .hef on the device.",
     )
     if log.contexts is not None and log.contexts > 1:

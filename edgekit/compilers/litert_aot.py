@@ -7,6 +7,7 @@ https://github.com/google-ai-edge/LiteRT/blob/main/litert/python/aot/core/apply_
 
 import os
 import re
+import subprocess
 from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 from edgekit.compilers.entries import CompilationEntry
 from edgekit.compilers.litert_vendors import VENDORS, Vendor, libraries, models, plugin, search_path, wheel
 from edgekit.compilers.process import how_it_ended, run_tool
-from edgekit.compilers.tools import one_of, plain, whole_number
+from edgekit.compilers.tools import VERSION_TIMEOUT_S, one_of, plain, whole_number
 from edgekit.compilers.types import Compiled, CompileRequest, Need, Ran
 from edgekit.errors import CompilerError
 from edgekit.target import Accelerator, Target
@@ -42,8 +43,8 @@ CAUSES: tuple[tuple[str, str], ...] = (
         "The plug-in in this ai-edge-litert does not load, whatever is installed: another version of it may.",
     ),
     (
-        r"\S+: cannot open shared object file",
-        "This library of the maker's SDK is missing: set sdk_libs to the folder that has it.",
+        r"\S+: (?:cannot open shared object file|file too short|invalid ELF header|wrong ELF class)",
+        "This library of the maker's SDK is missing or damaged: set sdk_libs to the folder that has it.",
     ),
     (
         r"Failed to load NeuronAdapter shared library",
@@ -65,18 +66,18 @@ def check(_target: Target, accelerator: Accelerator, settings: Mapping[str, str]
     """The version of ai-edge-litert; raises CompilerError where an SDK is missing, or a setting is."""
     vendor = _vendor(settings, accelerator)
     _flags(vendor, settings)
-    plugin(vendor)
-    _libraries(vendor, settings, directory)
+    library = plugin(vendor)
+    folders = _libraries(vendor, settings, directory)
     if not (wheel() / TOOL).is_file():
         raise CompilerError(
             f"This ai-edge-litert has no {NAME}.", hint="It is in the wheels for Linux on x86-64: compile there."
         )
+    _load(library, folders)
     return metadata.version("ai-edge-litert")
 
 
 def command(request: CompileRequest) -> tuple[str, ...]:
-    """``apply_plugin_main --cmd=apply``; raises CompilerError as ``check`` does."""
-    check(request.target, request.accelerator, request.settings, request.directory)
+    """``apply_plugin_main --cmd=apply``."""
     vendor = _vendor(request.settings, request.accelerator)
     soc_model = request.settings["soc_model"]
     return (
@@ -152,6 +153,22 @@ def _libraries(vendor: Vendor, settings: Mapping[str, str], directory: Path) -> 
     return libraries(vendor, settings["soc_model"], folder, npu=settings.get("device", "npu") == "npu")
 
 
+def _load(library: Path, folders: tuple[Path, ...]) -> None:
+    """Does the plug-in load at all? 0.1 s, and what is missing is known before the model is converted."""
+    told = subprocess.run(
+        [wheel() / TOOL, "--cmd=info", f"--libs={library.parent}", "--err=--"],
+        env={**os.environ, "LD_LIBRARY_PATH": search_path(folders)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=VERSION_TIMEOUT_S,
+        check=False,
+    )
+    output = told.stdout.decode(errors="replace")
+    if "Loaded 0 plugins" in output:
+        raise _failure(Ran(status=told.returncode, output=output), "cannot load its plug-in")
+
+
 def _flags(vendor: Vendor, settings: Mapping[str, str]) -> tuple[str, ...]:
     flags: list[str] = []
     device = one_of(settings, "device", ("npu", "gpu", "cpu"))
@@ -178,11 +195,11 @@ def _output(request: CompileRequest) -> str:
     return f"model_{vendor.manufacturer}_{request.settings['soc_model']}.tflite"
 
 
-def _failure(ran: Ran) -> CompilerError:
+def _failure(ran: Ran, what: str = "did not compile the model") -> CompilerError:
     for pattern, hint in CAUSES:
         found = re.search(pattern, ran.output)
         if found:
-            return CompilerError(f"{NAME} did not compile the model: {plain(found[0])}.", hint=hint)
+            return CompilerError(f"{NAME} {what}: {plain(found[0])}.", hint=hint)
     return CompilerError(how_it_ended(NAME, ran), hint="Look for its errors in the log.")
 
 

@@ -113,7 +113,22 @@ def test_a_missing_sdk_is_named(
     assert hint in err.value.hint
 
 
-def test_an_sdk_of_the_users_own_is_taken(tmp_path: Path) -> None:
+def test_samsungs_plugin_in_this_wheel_does_not_load(tmp_path: Path) -> None:
+    settings = {"vendor": "samsung", "soc_model": "E9965"}
+    with pytest.raises(CompilerError, match="cannot load its plug-in: undefined symbol") as err:
+        check_compiler(target(), accelerator("litert-aot"), settings, tmp_path)
+    assert "another version" in err.value.hint
+
+
+def test_a_damaged_library_is_named(tmp_path: Path) -> None:
+    (tmp_path / "libQnnHtp.so").write_bytes(b"")
+    settings = {"vendor": "qualcomm", "soc_model": "SM8750", "sdk_libs": str(tmp_path)}
+    with pytest.raises(CompilerError, match=r"libQnnHtp\.so: file too short"):
+        check_compiler(target(), accelerator("litert-aot"), settings, tmp_path)
+
+
+def test_an_sdk_of_the_users_own_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(litert_aot, "_load", lambda *_: None)
     (tmp_path / "libQnnHtp.so").write_bytes(b"")
     settings = {"vendor": "qualcomm", "soc_model": "SM8750", "sdk_libs": str(tmp_path), "max_partitions": "1"}
     settings["options"] = "qualcomm_optimization_level=O3"
