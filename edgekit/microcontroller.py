@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from edgekit.agent.runtime import REFERENCE, Model, ModelRefused
-from edgekit.artifact import GOLDEN
+from edgekit.artifact import GOLDEN, Artifact
+from edgekit.audit import read
 from edgekit.documents import parse_json
 from edgekit.entries import Golden, Manifest, TensorEntry
 from edgekit.errors import ArtifactError, AuditError
 from edgekit.manifest import finding_entry
-from edgekit.micro.examine import Files, MicroVector, examine
+from edgekit.micro.examine import ETHOS_U, Examined, Files, MicroVector, examine, examine_file
 from edgekit.micro.host import check_installed
 from edgekit.plan import BuildPlan
 from edgekit.progress import Progress
+from edgekit.target import Target
 from edgekit_converters.types import Finding
 
 if TYPE_CHECKING:
@@ -59,6 +61,22 @@ def checked_on_micro(plan: BuildPlan, files: Mapping[str, bytes], manifest: Mani
     stop_at_errors(found.findings)
     findings = (*manifest.findings, *map(finding_entry, found.findings))
     return msgspec.structs.replace(manifest, micro=found.entry, findings=findings)
+
+
+def look_on_micro(target: Target, model: bytes, artifact: Artifact | None) -> Examined | None:
+    """What TFLite Micro makes of a file, for people who look at it: an artifact's own record, else it is tried now.
+
+    None where the target has a system, and for a file that its NPU's compiler would have to make another of first.
+    Raises ModelError for what is no .tflite.
+    """
+    if target.runtime.kind != "tflm":
+        return None
+    if artifact is not None and artifact.manifest.target == target.name and artifact.manifest.micro is not None:
+        return Examined(entry=artifact.manifest.micro, findings=())
+    compiled = ETHOS_U in read(model).custom_counts
+    if not compiled and any(accelerator.compiler for accelerator in target.accelerators):
+        return None
+    return examine_file(model, target, reference=artifact.reference.read_bytes() if artifact else None)
 
 
 def stop_at_errors(findings: tuple[Finding, ...]) -> None:

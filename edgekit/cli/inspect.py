@@ -9,6 +9,7 @@ from edgekit.cli.options import bar_progress, common, emit, option, output, prin
 
 if TYPE_CHECKING:
     from edgekit.inspection import Inspection
+    from edgekit.micro.examine import Examined
     from edgekit.target_placement import TargetPlacement
     from edgekit_converters.types import TensorSpec
 
@@ -27,10 +28,15 @@ def command(path: Path, *, target: str | None, compile_it: bool, as_json: bool, 
 
     found = inspect(path)
     placed = _placed(found, target, compile_it=compile_it)
+    on_micro = _on_micro(found, target)
     if as_json:
-        emit(_document(found, placed))
+        emit(_document(found, placed, on_micro))
         return
     render(found)
+    if on_micro is not None:
+        from edgekit.cli.micro_text import render_micro
+
+        render_micro(on_micro)
     if placed is not None:
         from edgekit.cli.placement_text import render_placement
 
@@ -57,7 +63,19 @@ def _placed(found: "Inspection", name: str | None, *, compile_it: bool) -> "Targ
         )
 
 
-def _document(found: "Inspection", placed: "TargetPlacement | None") -> dict[str, Any]:
+def _on_micro(found: "Inspection", name: str | None) -> "Examined | None":
+    """In TFLite Micro, where the target is a microcontroller."""
+    from edgekit.microcontroller import look_on_micro
+    from edgekit.target import load_target
+
+    name = name or (found.artifact.manifest.target if found.artifact else None)
+    if name is None:
+        return None
+    model = found.artifact.model if found.artifact else found.path
+    return look_on_micro(load_target(name), model.read_bytes(), found.artifact)
+
+
+def _document(found: "Inspection", placed: "TargetPlacement | None", on_micro: "Examined | None") -> dict[str, Any]:
     from edgekit.cli.placement_text import placement_json
 
     structure = found.structure
@@ -76,6 +94,7 @@ def _document(found: "Inspection", placed: "TargetPlacement | None") -> dict[str
         "subgraphs": structure.subgraphs,
         "findings": found.findings,
         "placement": placement_json(placed) if placed else None,
+        "micro": on_micro,
         "manifest": found.artifact.manifest if found.artifact else None,
     }
 

@@ -3,8 +3,18 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from edgekit.cli.options import output, print_findings
+
 if TYPE_CHECKING:
     from edgekit.micro.entries import MicroEntry
+    from edgekit.micro.examine import Examined
+
+
+def render_micro(found: "Examined") -> None:
+    """Findings on stderr, facts on stdout."""
+    print_findings(found.findings)
+    for line in describe_micro(found.entry) if found.entry else ():
+        output().print(f"  {line}", markup=False)
 
 
 def describe_micro(entry: "MicroEntry") -> "Iterator[str]":
