@@ -109,9 +109,10 @@ def _next_subset(
         blocked = False  # an earlier step with a side effect still waits
         for step in waiting:
             ready = not (step.reads & unwritten) and not (step.stateful and blocked)
+            wanted = step.processor == CPU and fits.issuperset(step.ops)
             if ready and taken is None:
-                taken = fits.issuperset(step.ops)
-            if ready and fits.issuperset(step.ops) == taken:
+                taken = wanted
+            if ready and wanted == taken:
                 subset.append(step)
                 unwritten -= step.writes
             else:

@@ -173,14 +173,14 @@ def last_axis(op: OpInfo, context: Context) -> str | None:
 
 
 def unit_slices(op: OpInfo, context: Context) -> str | None:
-    """STRIDED_SLICE: constant, no stride below 1 and no other than 1 over batch and channels."""
+    """STRIDED_SLICE: constant, no stride below 1, and one above only over height and width."""
     if constant_parameters(op, context):
         return constant_parameters(op, context)
     strides = op.inputs[3].values if len(op.inputs) > _STRIDES_AT and op.inputs[3] is not None else None
     if strides is None or min(strides) < 1:
         return "a negative stride"
-    outer = (strides[-1], *(strides[:1] if len(strides) >= NHWC_RANK else ()))
-    return None if set(outer) == {1} else "a stride over batch or channels"
+    others = (*strides[:-_HWC], *strides[-1:])
+    return None if set(others) <= {1} else "a stride over another axis than height and width"
 
 
 def upscale(op: OpInfo, context: Context) -> str | None:  # noqa: ARG001 - a check
@@ -212,7 +212,7 @@ def upscale_u85(op: OpInfo, context: Context) -> str | None:  # noqa: ARG001 - a
     scales = [(out - less) / (size - less) if size > less else 1.0 for size, out in ((in_h, out_h), (in_w, out_w))]
     if max(scales) > (_MAX_ALIGNED_SCALE if aligned else _MAX_SCALE):
         return f"a resize by {max(scales):g}"
-    if op.name == "RESIZE_BILINEAR" and any(math.log2(scale) % 1 or scale < 1 for scale in scales if scale > 0):
+    if op.name == "RESIZE_BILINEAR" and any(scale < 1 or math.log2(scale) % 1 for scale in scales):
         return f"a resize from {in_h}x{in_w} to {out_h}x{out_w}, taken are powers of two"
     return None
 
@@ -261,6 +261,7 @@ def _bias_at(op: OpInfo) -> int:
 
 
 _STRIDES_AT = 3
+_HWC = 3
 _MAX_ARGMAX_DEPTH = 127
 _MAX_SCALE, _MAX_ALIGNED_SCALE = 1024, 2048
 _LSTM_EXTRAS = {"peepholes": (9, 10, 11), "a projection": (16, 17), "normalized gates": (20, 21, 22, 23)}
