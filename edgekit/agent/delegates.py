@@ -65,8 +65,9 @@ def open_library(library: str) -> Any:
     """Load it as the runtime would; raises DelegateRefused."""
     is_path = os.sep in library
     if is_path and not os.path.exists(library):
+        where = "" if os.path.isabs(library) else " (from %s)" % os.getcwd()
         raise DelegateRefused(
-            "There is no file %s on the device." % library,
+            "There is no file %s on the device%s." % (library, where),
             "Install the delegate's library there, or give its path with --delegate or `delegate` of the device.",
         )
     if is_path:

@@ -31,7 +31,7 @@ def coverage_findings(report: CoverageReport, seen: Seen) -> Iterator[FindingEnt
             message=f"{report.delegate} was loaded and took none of the model's {report.ops} ops: the CPU runs it.",
             fix="`edgekit inspect MODEL --target NAME` says why ops do not fit.",
         )
-    if is_external(report.delegate) and report.time is not None and report.time.verdict != "faster":
+    elif is_external(report.delegate) and report.time is not None and report.time.verdict != "faster":
         yield FindingEntry(
             name="not-faster",
             severity="warning",

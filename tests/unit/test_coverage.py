@@ -90,7 +90,7 @@ def test_a_report_shows_it_on_the_terminal_and_on_the_page(model: Path) -> None:
     whole = replace(bench_report(), coverage=report(model))
     screen = Console(file=io.StringIO(), width=100)
     print_report(whole, screen)
-    shown = screen.file.getvalue()  # type: ignore[attr-defined]
+    shown = " ".join(screen.file.getvalue().split())  # type: ignore[attr-defined]
     assert "4 of 5 (80.0 %)" in shown
     assert "Told by ai-edge-litert 2.3.0, by a run in which every op" in shown
     article = write_article(whole)

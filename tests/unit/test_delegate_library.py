@@ -29,6 +29,11 @@ def test_no_file(tmp_path: Path) -> None:
     assert err.hint.startswith("Install the delegate's library there")
 
 
+def test_a_relative_path_says_from_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert str(refuse("./libnone.so")) == f"There is no file ./libnone.so on the device (from {tmp_path})."
+
+
 def test_no_library_of_that_name() -> None:
     err = refuse("libnone_of_this_name.so.1")
     assert str(err) == "The loader of the device finds no libnone_of_this_name.so.1."

@@ -1,6 +1,6 @@
-/* A TFLite external delegate for tests: it takes float32 ADD, MUL, MAXIMUM and RELU of equal shapes and runs a chain of
- * them block by block, so that what lies between stays in the cache. By its options it also does what a delegate
- * should not:
+/* A TFLite external delegate for tests: it takes float32 ADD and MUL (with or without a fused RELU), MAXIMUM and RELU
+ * of equal shapes and runs a chain of them block by block, so that what lies between stays in the cache. By its options
+ * it also does what a delegate should not:
  *
  *   ops=ADD,MUL        the ops it takes; without it all four
  *   wrong=0.5          added to every result
@@ -16,7 +16,7 @@
 
 #include "tflite_abi.h"
 
-enum { BLOCK = 1024, MAX_OPS = 256 };
+enum { BLOCK = 1024, MAX_OPS = 256, FUSED_RELU = 1 };
 
 typedef struct {
   int code;
@@ -37,6 +37,8 @@ typedef struct {
 
 typedef struct {
   int code, left, right, output;
+  bool relu;
+  size_t size; /* elements; known once it runs */
 } Step;
 
 /* A partition: its ops in order, and a block of memory for each tensor that nobody outside sees. */
@@ -65,22 +67,23 @@ static bool is_asked(const Settings* settings, const char* name) {
   return settings->ops[0] == 0 || found != NULL;
 }
 
-/* bytes: of every tensor of the ops that were taken before it; 0: it is the first. */
-static bool is_taken(TfLiteContext* context, const Settings* settings, int index, size_t* bytes) {
+/* ADD and MUL: their first option is the activation fused into them. */
+static int fused_activation(const Kind* kind, const TfLiteNode* node) {
+  return kind->code == kTfLiteBuiltinAdd || kind->code == kTfLiteBuiltinMul ? *(const int*)node->builtin_data : 0;
+}
+
+static bool is_taken(TfLiteContext* context, const Settings* settings, int index) {
   TfLiteNode* node;
   TfLiteRegistration* registration;
   if (context->GetNodeAndRegistration(context, index, &node, &registration) != kTfLiteOk) return false;
   const Kind* kind = find_kind(registration->builtin_code);
   if (kind == NULL || !is_asked(settings, kind->name)) return false;
-  /* ADD and MUL: their first option is the activation fused into them */
-  if (kind->inputs == 2 && kind->code != kTfLiteBuiltinMaximum && *(const int*)node->builtin_data != 0) return false;
+  if (fused_activation(kind, node) > FUSED_RELU) return false;
   const TfLiteTensor* output = &context->tensors[node->outputs->data[0]];
   for (int i = 0; i < node->inputs->size; i++) {
     const TfLiteTensor* input = &context->tensors[node->inputs->data[i]];
     if (input->type != kTfLiteFloat32 || input->bytes != output->bytes) return false;
   }
-  if (*bytes != 0 && *bytes != output->bytes) return false;
-  *bytes = output->bytes;
   return true;
 }
 
@@ -101,7 +104,8 @@ static void* init(TfLiteContext* context, const char* buffer, size_t length) {
     context->GetNodeAndRegistration(context, params->nodes_to_replace->data[i], &node, &registration);
     int output = node->outputs->data[0];
     partition->steps[i] = (Step){registration->builtin_code, node->inputs->data[0],
-                                 node->inputs->size > 1 ? node->inputs->data[1] : -1, output};
+                                 node->inputs->size > 1 ? node->inputs->data[1] : -1, output,
+                                 fused_activation(find_kind(registration->builtin_code), node) == FUSED_RELU, 0};
     partition->outside[i] = holds(params->output_tensors, output);
     partition->scratch[i] = aligned_alloc(64, BLOCK * sizeof(float));
     partition->count = i + 1;
@@ -157,15 +161,21 @@ static TfLiteStatus invoke(TfLiteContext* context, TfLiteNode* node) {
     context->ReportError(context, "elementwise: the device was lost");
     return kTfLiteError;
   }
-  size_t size = context->tensors[partition->steps[0].output].bytes / sizeof(float); /* is_taken: the same for all */
-  for (size_t start = 0; start < size; start += BLOCK) {
-    size_t count = size - start < BLOCK ? size - start : BLOCK;
+  size_t largest = 0;
+  for (int i = 0; i < partition->count; i++) {
+    partition->steps[i].size = context->tensors[partition->steps[i].output].bytes / sizeof(float);
+    if (partition->steps[i].size > largest) largest = partition->steps[i].size;
+  }
+  for (size_t start = 0; start < largest; start += BLOCK) {
     for (int i = 0; i < partition->count; i++) {
       const Step* step = &partition->steps[i];
+      if (start >= step->size) continue; /* what depends on each other has the same size, see is_taken */
+      size_t count = step->size - start < BLOCK ? step->size - start : BLOCK;
       const float* left = block(context, partition, i, step->left, start);
       const float* right = step->right < 0 ? NULL : block(context, partition, i, step->right, start);
       float* output = partition->outside[i] ? context->tensors[step->output].data.f + start : partition->scratch[i];
       run(step->code, left, right, output, count, settings->wrong);
+      if (step->relu) run(kTfLiteBuiltinRelu, output, NULL, output, count, 0);
     }
   }
   if (settings->slow_us > 0) busy(settings->slow_us);
@@ -177,9 +187,8 @@ static TfLiteStatus prepare_delegate(TfLiteContext* context, TfLiteDelegate* del
   if (context->GetExecutionPlan(context, &plan) != kTfLiteOk) return kTfLiteError;
   TfLiteIntArray* taken = malloc(sizeof *taken + (size_t)plan->size * sizeof(int));
   taken->size = 0;
-  size_t bytes = 0;
   for (int i = 0; i < plan->size && taken->size < MAX_OPS; i++)
-    if (is_taken(context, delegate->data_, plan->data[i], &bytes)) taken->data[taken->size++] = plan->data[i];
+    if (is_taken(context, delegate->data_, plan->data[i])) taken->data[taken->size++] = plan->data[i];
   TfLiteRegistration registration = {init, release, prepare, invoke, NULL, kTfLiteBuiltinDelegate,
                                      "ElementwiseDelegate", 1, NULL, NULL, 0};
   TfLiteStatus status =
