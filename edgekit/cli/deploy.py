@@ -36,7 +36,7 @@ def command(
     ARTIFACT defaults to the one below build/ for the device's target.
     """
     from edgekit.artifact import read_artifact
-    from edgekit.deploy import deploy
+    from edgekit.deploy import check_target, deploy
     from edgekit.errors import SelfTestError
     from edgekit.project import load_project
     from edgekit.target import load_target
@@ -46,6 +46,7 @@ def command(
     target = load_target(resolved.table.target) if resolved.table.target else None
     chosen = read_artifact(artifact) if artifact is not None else find_artifact(BUILD, resolved.table.target)
     settings = load_project().deploy
+    check_target(chosen, resolved.name, target)  # before a connection: phones and microcontrollers have no ssh
     try:
         with connect(resolved) as connection, progress() as bar:
             task = bar.add_task(f"deploy to {device}", total=None)

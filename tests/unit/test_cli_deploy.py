@@ -114,3 +114,16 @@ def test_rollback_of_a_model_that_is_not_there(project: Path, artifacts: list[Ar
     assert run("deploy", artifacts[0].path, "--device", "local") == 0
     assert run("rollback", "--device", "local", "--name", "porhc") == 1
     assert "There is no model 'porhc' on the device" in capsys.readouterr().err
+
+
+def test_a_target_edgekit_does_not_reach_is_refused_before_a_connection(
+    project: Path, artifacts: list[Artifact], capsys: Captured
+) -> None:
+    (project / "device_configs").mkdir()
+    (project / "device_configs" / "desk.toml").write_text(
+        '[device.board]\nhost = "board.invalid"\ntarget = "nucleo-f446re"\n'
+    )
+    assert run("deploy", artifacts[0].path, "--device", "board") == 1, "not 4: nobody was called"
+    said = capsys.readouterr().err
+    assert "edgekit cannot deploy to nucleo-f446re, the target of board. edgekit does not flash" in said
+    assert "v0/model.tflite is the file" in said

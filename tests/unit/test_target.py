@@ -72,7 +72,9 @@ def test_its_names_are_known_where_they_are_used(path: Path) -> None:
     for accelerator in target.accelerators:
         assert accelerator.rules is None or load_rules(accelerator.rules).name == accelerator.rules
         if accelerator.compiler is not None:
-            assert set(accelerator.settings) <= set(load_compiler(accelerator.compiler).SETTINGS)
+            compiler = load_compiler(accelerator.compiler)
+            assert set(accelerator.settings) <= set(compiler.SETTINGS)
+            assert set(target.runtime.custom_ops) >= compiler.ACCELERATOR_OPS, "what its files hold can be resolved"
         assert (accelerator.kind == "cpu") == (accelerator.delegate == "xnnpack")
         assert all(re.fullmatch(r"/dev/[a-z0-9_/-]+", node) for node in accelerator.device_nodes)
     for sensor in target.sensors:
