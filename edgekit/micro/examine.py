@@ -64,7 +64,7 @@ def examine(
     SourceError for what is no .tflite.
     """
     structure = read_structure(files.model)
-    refused = tuple(check_structure(structure, target))
+    refused = tuple(check_structure(structure))
     if refused:
         return Examined(entry=None, findings=refused)
     on_npu = ETHOS_U in structure.custom_counts
@@ -97,16 +97,15 @@ def examine_file(model: bytes, target: Target, *, reference: bytes | None = None
         return Examined(entry=None, findings=(found,))
 
 
-def check_structure(structure: Structure, target: Target) -> Iterator[Finding]:
+def check_structure(structure: Structure) -> Iterator[Finding]:
     """What can be told from the file alone: operators, shapes, dtypes, tensors larger than any memory. Pure."""
     for name in operators(structure):
         known = BUILTINS if name in structure.builtin_counts else CUSTOM
-        if name not in known and name not in target.runtime.custom_ops:
+        if name not in known:
             yield _error(
                 "unsupported-op",
                 f"TFLite Micro has no kernel for {name}.",
-                "Replace the layer, or write a kernel, register it in your program and name it in the profile's "
-                "runtime.custom_ops.",
+                "Replace the layer by ones with other operators, or do this part before or after the model.",
             )
     for tensor in structure.tensors:
         if any(size < 0 for size in tensor.shape):

@@ -201,28 +201,28 @@ def test_the_profiles_name_the_operators_of_the_table() -> None:
             assert set(target.runtime.custom_ops) <= set(CUSTOM), target.name
 
 
-def test_what_cannot_run_is_refused_before_it_is_tried(nano: Target) -> None:
+def test_what_cannot_run_is_refused_before_it_is_tried() -> None:
     structure = read_structure(dense_network([np.ones((4, 3), np.float32)], softmax=True).tflite)
-    assert list(check_structure(structure, nano)) == []
+    assert list(check_structure(structure)) == []
     assert resolver_methods(structure) == ("AddFullyConnected", "AddSoftmax")
-    assert refusals(structure, nano, name="GELU") == ["TFLite Micro has no kernel for GELU."]
-    assert refusals(structure, nano, name="CUSTOM", custom="ethos-u") == []
-    own = refusals(structure, nano, name="CUSTOM", custom="MyOwn")
+    assert refusals(structure, name="GELU") == ["TFLite Micro has no kernel for GELU."]
+    assert refusals(structure, name="CUSTOM", custom="ethos-u") == []
+    own = refusals(structure, name="CUSTOM", custom="MyOwn")
     assert own == ["TFLite Micro has no kernel for MyOwn."]
 
 
-def refusals(structure: Structure, target: Target, **changes: Any) -> list[str]:
+def refusals(structure: Structure, **changes: Any) -> list[str]:
     ops = tuple(replace(op, **changes) for op in structure.ops)
-    return [finding.message for finding in check_structure(replace(structure, ops=ops), target)]
+    return [finding.message for finding in check_structure(replace(structure, ops=ops))]
 
 
-def test_shapes_dtypes_and_sizes_that_no_microcontroller_takes(nano: Target) -> None:
+def test_shapes_dtypes_and_sizes_that_no_microcontroller_takes() -> None:
     structure = read_structure(dense_network([np.ones((4, 3), np.float32)]).tflite)
 
     def with_tensor(**values: Any) -> list[str]:
         tensor = TensorInfo(**{"name": "t", "dtype": "int8", "shape": (1, 2), "constant": False, "scales": 0, **values})
         changed = replace(structure, tensors=(*structure.tensors, tensor))
-        return [finding.message for finding in check_structure(changed, nano)]
+        return [finding.message for finding in check_structure(changed)]
 
     assert with_tensor() == []
     assert with_tensor(shape=(1, -1))[0].startswith("The tensor 't' has the open shape [1, -1]")
