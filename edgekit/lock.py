@@ -176,6 +176,7 @@ def settings_of(plan: BuildPlan) -> dict[str, str]:
         "stream": None if plan.stream is None else msgspec.json.encode(plan.stream, order="sorted").decode(),
         "max-trials": plan.max_trials,
         "micro-check": None if plan.micro_check else "off",
+        "not-compiled-for": plan.not_compiled_for,
         **_compiler_settings(plan),
     }
     return {name: str(value) for name, value in chosen.items() if value is not None}

@@ -121,6 +121,14 @@ def build_findings(
             message="Without calibration data the golden vectors are seeded random inputs.",
             fix="Give --calibration DATA; real samples test a device where it matters.",
         )
+    if plan.not_compiled_for is not None:
+        yield Finding(
+            name="not-compiled",
+            severity="warning",
+            message=f"{plan.not_compiled_for} does not run this file: it was not compiled (--no-compile), and is for "
+            f"{plan.target.delegate if plan.target.accelerators else 'the CPU'} alone.",
+            fix="Compile model.tflite where the compiler is, or build there without the flag.",
+        )
     if plan.evaluation is None:
         yield Finding(
             name="accuracy-not-measured",

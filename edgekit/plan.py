@@ -7,7 +7,7 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from edgekit.compilers.plan import CompilationPlan, plan_compilation
+from edgekit.compilers.plan import CompilationPlan, compiled_for, plan_compilation, without_compiler
 from edgekit.entries import Postprocessing
 from edgekit.errors import ProjectError, TargetError
 from edgekit.metrics import metric_of
@@ -61,6 +61,8 @@ class BuildOptions:
     max_memory_mib: int | None = None
     compiler_setting: tuple[str, ...] = ()
     """``NAME=VALUE`` each."""
+    compile: bool = True
+    """False: the quantized model is the result, for a compiler that runs elsewhere."""
     no_micro_check: bool = False
 
 
@@ -121,6 +123,8 @@ class BuildPlan:
     deploy: Deploy
     compilation: CompilationPlan | None
     """None where the target runs the quantized model as it is."""
+    not_compiled_for: str | None
+    """Accelerator that does not run the file, as the user wished."""
     micro_check: bool
     """Run the file in TFLite Micro, where the target is a microcontroller."""
 
@@ -128,6 +132,8 @@ class BuildPlan:
 def plan(project: Project, target: Target, options: BuildOptions, directory: Path = Path()) -> BuildPlan:
     """Decide the build; raises ProjectError, TargetError or CompilerError where it cannot be done so."""
     _check_support(target)
+    accelerator = compiled_for(target)
+    target = target if options.compile else without_compiler(target)
     source = _source(project, options, directory)
     wishes = _wishes(project.build, options)
     precision = decide_precision(options.precision or wishes.precision, target)
@@ -171,6 +177,7 @@ def plan(project: Project, target: Target, options: BuildOptions, directory: Pat
         max_memory_mib=options.max_memory_mib,
         deploy=project.deploy,
         compilation=plan_compilation(target, project.compiler, options.compiler_setting),
+        not_compiled_for=None if accelerator is None or options.compile else accelerator.name,
         micro_check=not options.no_micro_check,
     )
 

@@ -21,8 +21,8 @@ PROGRAM = "edgetpu_compiler"
 OUTPUT = "model_edgetpu.tflite"
 PAGE = "https://coral.ai/docs/edgetpu/compiler/"
 MEANWHILE = (
-    "Until then: run it in a Docker container of Debian 11 (linux/amd64) on another system, or compile "
-    "reference.tflite with Coral's Colab notebook that the page links."
+    "Until then: run it in a Docker container of Debian 11 (linux/amd64) on another system, or build with --no-compile "
+    "and compile the model with Coral's Colab notebook that the page links."
 )
 SETTINGS: Mapping[str, str] = {
     "min_runtime_version": "oldest version of the Edge TPU runtime that must load the file: 10 to 14",

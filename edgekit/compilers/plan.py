@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from edgekit.compilers.step import merged_settings
 from edgekit.errors import ProjectError
 from edgekit.target import Accelerator, Target
@@ -23,6 +25,11 @@ def compiled_for(target: Target) -> Accelerator | None:
     """The accelerator that models are compiled for; None where the target takes them as they are."""
     first = target.accelerators[0] if target.accelerators else None
     return first if first is not None and first.compiler is not None else None
+
+
+def without_compiler(target: Target) -> Target:
+    """The target as if the accelerator that models are compiled for were not there: the next one runs the model."""
+    return target if compiled_for(target) is None else replace(target, accelerators=target.accelerators[1:])
 
 
 def plan_compilation(

@@ -5,10 +5,10 @@ Source: https://gitlab.arm.com/artificial-intelligence/ethos-u/ethos-u-vela/-/bl
 
 import configparser
 import importlib.util
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from edgekit.compilers.tools import one_of, whole_number
 from edgekit.errors import CompilerError
 
 SETTINGS: Mapping[str, str] = {
@@ -33,6 +33,7 @@ CHOICES = {
     "tensor_allocator": ("HillClimb", "Greedy", "LinearAlloc"),
 }
 NUMBERS = ("arena_cache_size", "cpu_tensor_alignment")
+MAX_NUMBER = 999_999_999
 OWN_CONFIG = "Arm/vela.ini"
 SECTIONS = {"system_config": "System_Config", "memory_mode": "Memory_Mode"}
 ARENA_MEMORIES = ("Sram", "Dram")
@@ -50,13 +51,9 @@ def check_settings(settings: Mapping[str, str], accelerator: str, directory: Pat
                 f"{name}=NAME: {SETTINGS[name]}.",
             )
     for name, choices in CHOICES.items():
-        if name in settings and settings[name] not in choices:
-            raise CompilerError(
-                f"Vela's {name} is not {settings[name]!r}.", hint=f"Choose one of: {', '.join(choices)}."
-            )
+        one_of(settings, name, choices)
     for name in NUMBERS:
-        if name in settings and not re.fullmatch(r"[0-9]+", settings[name]):
-            raise CompilerError(f"Vela's {name} is a number; found {settings[name]!r}.", hint=f"{SETTINGS[name]}.")
+        whole_number(settings, name, 0, MAX_NUMBER)
     _check_sections(settings, _read(config_file(settings, directory)))
 
 

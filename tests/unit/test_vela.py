@@ -18,12 +18,15 @@ from edgekit.compilers.types import Compiled, CompileRequest, Ran
 from edgekit.compilers.vela_config import config_file
 from edgekit.compilers.vela_report import parse_cpu_count, parse_layers, parse_reasons, parse_summary
 from edgekit.errors import AuditError, CompilerError, LockError, ProjectError
+from edgekit.lock import settings_of
+from edgekit.manifest import build_findings
 from edgekit.plan import BuildOptions, BuildPlan, plan
 from edgekit.predict import predict
 from edgekit.project import load_project
 from edgekit.target import Target, load_target
 from edgekit.target_placement import place_on
 from edgekit_converters.structure import read_structure
+from edgekit_converters.types import QuantizedModel
 from tests.unit.float_networks import network_samples, planted_network
 
 pytestmark = pytest.mark.unit
@@ -186,6 +189,10 @@ def test_the_user_s_own_configuration(kws: bytes, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message", "hint"),
     [
+        ({"memory_mode": "Dedicated_Sram"}, r"puts the arena into OffChipFlash of Ethos_U55", "such as Shared_Sram"),
+        ({"memory_mode": "Dedicated_Sram_512KB"}, r"puts the arena into OffChipFlash", "such as Shared_Sram"),
+        ({"accelerator_config": "ethos-u55"}, "found 'ethos-u55', expected ethos-u55-32 or ethos", "Correct"),
+        ({"arena_cache_size": "64k"}, "arena_cache_size: found '64k', expected a whole number", "Correct"),
         ({"memory_mode": "Shared"}, r"Arm/vela\.ini has no section Memory_Mode\.Shared", "Shared_Sram, Sram_Only"),
         ({"system_config": "Mine"}, r"has no section System_Config\.Mine", "Ethos_U55_Deep_Embedded"),
         ({"system_config": ""}, "Vela needs system_config", "its figures|--compiler-setting system_config=NAME"),
@@ -340,3 +347,21 @@ def test_inspect_asks_with_the_project_s_settings_and_places_what_does_not_fit(k
     assert found.told is not None
     assert found.told.counts == {"ethos-u55-128": 12, "cpu": 1}
     assert "does-not-fit" in [finding.name for finding in found.findings]
+
+
+def test_the_quantized_model_alone_is_for_the_cpu_and_says_so(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)  # no Vela on this machine
+    target = load_target("ethos-u55-128")
+    wishes: dict[str, Any] = {"model": str(project / "model.tflite"), "calibration": "calibration.npz"}
+    chosen = plan(load_project(project), target, BuildOptions(**wishes, compile=False), project)
+    assert chosen.compilation is None
+    assert chosen.target.delegate == "none"
+    assert settings_of(chosen)["not-compiled-for"] == "ethos-u55-128"
+    model = planted_network(hard=None)
+    made = QuantizedModel(tflite=b"", precision="int8", inputs=model.inputs, outputs=model.outputs, tools={})
+    assert next(build_findings(chosen, made, None, has_samples=True)).message == (
+        "ethos-u55-128 does not run this file: it was not compiled (--no-compile), and is for the CPU alone."
+    )
+    flagged = BuildOptions(**wishes, compile=False, compiler_setting=("optimise=Size",))
+    with pytest.raises(ProjectError, match="needs no compiler"):
+        plan(load_project(project), target, flagged, project)
