@@ -23,6 +23,7 @@ PACKAGES: tuple[tuple[str, str, str], ...] = (
     ("onnx", "reads ONNX", 'pip install "edgekit[onnx]"'),
     ("onnxruntime", "checks what was converted from ONNX", 'pip install "edgekit[onnx]"'),
     ("ethos-u-vela", "compiles for Ethos-U", 'pip install "edgekit[npu]"'),
+    ("tflite-micro", "runs models for microcontrollers (Linux on x86-64)", 'pip install "edgekit[micro]"'),
 )
 """Package, what it is for, what installs it."""
 
