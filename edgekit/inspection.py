@@ -21,6 +21,8 @@ class Inspection:
     path: Path
     artifact: Artifact | None
     """None for a bare .tflite."""
+    model: Path
+    """The .tflite that was read: the file that runs, or its reference where that is of another format."""
     structure: Structure
     precision: str
     """What the tensors say: float32, float16, dynamic, int8, int16x8 or mixed."""
@@ -35,7 +37,7 @@ def inspect(path: Path) -> Inspection:
         IntegrityError: an artifact that was changed (exit code 8).
     """
     artifact = read_artifact(path) if path.is_dir() or is_artifact(path) else None
-    model = artifact.model if artifact else path
+    model = _tflite_of(artifact) if artifact else path
     try:
         size = model.stat().st_size
         data = model.read_bytes() if size <= MAX_BYTES else b""
@@ -47,10 +49,15 @@ def inspect(path: Path) -> Inspection:
     return Inspection(
         path=path,
         artifact=artifact,
+        model=model,
         structure=structure,
         precision=precision_of(structure),
         findings=(*_recorded(artifact), *_findings(structure)),
     )
+
+
+def _tflite_of(artifact: Artifact) -> Path:
+    return artifact.model if artifact.model.suffix == ".tflite" else artifact.reference
 
 
 def precision_of(structure: Structure) -> str:

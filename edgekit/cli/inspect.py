@@ -51,10 +51,9 @@ def _placed(found: "Inspection", name: str | None, *, compile_it: bool) -> "Targ
     name = name or (found.artifact.manifest.target if found.artifact else None)
     if name is None:
         return None
-    model = found.artifact.model if found.artifact else found.path
     with progress() as bar:
         return place_on(
-            model.read_bytes(),
+            found.model.read_bytes(),
             load_target(name),
             found.artifact,
             directory=Path(),
@@ -71,8 +70,7 @@ def _on_micro(found: "Inspection", name: str | None) -> "Examined | None":
     name = name or (found.artifact.manifest.target if found.artifact else None)
     if name is None:
         return None
-    model = found.artifact.model if found.artifact else found.path
-    return look_on_micro(load_target(name), model.read_bytes(), found.artifact)
+    return look_on_micro(load_target(name), found.model.read_bytes(), found.artifact)
 
 
 def _document(found: "Inspection", placed: "TargetPlacement | None", on_micro: "Examined | None") -> dict[str, Any]:
