@@ -43,12 +43,15 @@ WARNING = re.compile(
 )
 WHICH_TENSOR = re.compile(r"(unsupported DataType \w+) \(.*\)$")
 """One of the op's tensors, by a name that the converter joined from all that it fused."""
-CPU_COUNT = re.compile(r"^CPU operators = (\d+) ", re.MULTILINE)
+CPU_COUNT = re.compile(r"^CPU operators = ([0-9]{1,9}) ", re.MULTILINE)
 
 
 def parse_summary(text: str) -> dict[str, float]:
     """Our name -> value of every number in the summary CSV; a NaN is left out. Raises CompilerError."""
-    rows = list(csv.DictReader(io.StringIO(text)))
+    try:
+        rows = list(csv.DictReader(io.StringIO(text)))
+    except csv.Error as err:
+        raise _unreadable("summary", str(err)) from err
     if len(rows) != 1 or "cycles_total" not in rows[0]:
         raise _unreadable("summary", f"{len(rows)} lines of figures instead of one with cycles_total")
     figures = {}

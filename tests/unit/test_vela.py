@@ -1,11 +1,14 @@
 """Arm Vela itself, on real models: what the manifest says of it is what its reports say."""
 
 import csv
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from edgekit.artifact import Artifact
@@ -241,6 +244,18 @@ def test_reports_that_are_none() -> None:
         "cycles_total": 0.0,
         "estimated_inference_s": 0.0,
     }
+
+
+@given(st.text(max_size=300) | st.lists(st.text('Oriprtaelo,NGcdn \n1.é\0"', max_size=40)).map("\n".join))
+@example("cycles_total,x\n1e400,2\n")
+@example('cycles_total\n"1\n')
+@example("cycles_total\n1,2,3\n")
+@example("Original Operator,NNG Operator,Name\na,b\nc\n")
+def test_any_report_is_read_or_refused(text: str) -> None:
+    for parse in (parse_summary, parse_layers):
+        with suppress(CompilerError):
+            parse(text)
+    assert parse_cpu_count(text) is None or "CPU operators" in text
 
 
 def test_reasons_belong_to_the_op_of_the_model(kws: bytes) -> None:
