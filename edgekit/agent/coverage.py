@@ -45,8 +45,16 @@ def coverage(request: Request, stdin: BinaryIO, emit: Emit) -> Result:
     try:
         return run_child("coverage-process", dict(options, model=paths[request["model"]]), stdin, lambda: emit("alive"))
     except AgentError as err:
-        err.details.update(runtime.describe_surroundings())
-        raise
+        found = runtime.describe_surroundings()
+        if err.details.get("status") is None or not _is_library(options["delegate"]):
+            raise AgentError(err.kind, err.message, err.hint, dict(err.details, **found)) from err
+        raise AgentError(
+            err.kind,
+            "%s crashed with %s %s: %s" % (options["delegate"], found["runtime"], found["version"], err.message),
+            "Mostly such a library was built for another version of the runtime: install the pair its vendor names "
+            "(`edgekit device setup NAME` installs a runtime), or use --delegate xnnpack.",
+            dict(err.details, **found),
+        ) from err
 
 
 def coverage_process(request: Request, _stdin: BinaryIO, _emit: Emit) -> Result:
@@ -160,8 +168,12 @@ def _open(request: Request, fusion: bool = True) -> runtime.Model:
     )
 
 
+def _is_library(delegate: str) -> bool:
+    return delegate not in (runtime.XNNPACK, runtime.NONE)
+
+
 def _library(delegate: str) -> Optional[Dict[str, Any]]:
-    if delegate in (runtime.XNNPACK, runtime.NONE):
+    if not _is_library(delegate):
         return None
     facts = library_facts(delegate)
     return dict(facts, sha256=None if facts["path"] is None else sha256(facts["path"]))

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from msgspec.structs import replace
 from rich.console import Console
 
-from edgekit.artifact import Artifact
+from edgekit.artifact import Artifact, write_artifact
 from edgekit.bench import coverage_run
 from edgekit.bench.coverage import (
     CoverageReport,
@@ -25,7 +25,7 @@ from edgekit.bench.coverage import (
     summarize_coverage,
 )
 from edgekit.bench.coverage_findings import compare_prediction, coverage_findings, require_coverage
-from edgekit.bench.coverage_run import Start, measure_coverage, start_coverage, start_if_needed
+from edgekit.bench.coverage_run import Start, is_compiled, measure_coverage, start_coverage, start_if_needed
 from edgekit.bench.plan import BenchOptions, Configuration, configurations, read_subject
 from edgekit.bench.samples import RuntimeFacts
 from edgekit.cli.bench_delegate import parse_coverage
@@ -259,6 +259,44 @@ def test_fallback_is_for_those_who_ask(
     assert start.fallback is not None
     assert start.fallback.delegate == str(elementwise)
     assert reason in start.fallback.reason
+
+
+def test_a_crash_names_the_library_the_runtime_and_the_likely_cause(
+    model: Path, connection: Connection, elementwise: Path
+) -> None:
+    options = BenchOptions(delegate=str(elementwise), delegate_options={"fail": "crash_prepare"})
+    with pytest.raises(DeviceFaultError, match=r"libelementwise\.so crashed with ai-edge-litert 2\.3\.0: ") as caught:
+        start_coverage(model, connection, options)
+    assert "built for another version of the runtime" in caught.value.hint
+    assert caught.value.details["status"] == -11
+
+
+def test_a_crash_of_a_known_pair_names_the_one_that_works(
+    model: Path, connection: Connection, elementwise: Path, tmp_path: Path
+) -> None:
+    library = tmp_path / "libedgetpu.so.1"
+    library.symlink_to(elementwise)
+    options = BenchOptions(delegate=str(library), delegate_options={"fail": "load"})
+    with pytest.raises(DeviceFaultError, match=r"Coral's own libedgetpu is built for TensorFlow 2\.5") as caught:
+        start_coverage(model, connection, options)
+    assert "tflite-runtime 2.5.0.post1" in caught.value.hint
+
+
+def test_a_compiled_artifact_falls_back_to_its_reference(tmp_path: Path, connection: Connection) -> None:
+    compiled = make_compiled(tmp_path / "compiled")
+    assert is_compiled(compiled)
+    start = start_coverage(compiled, connection, BenchOptions(), allow_fallback=True)
+    assert start.model == compiled.reference
+    assert start.fallback is not None
+    assert start.fallback.delegate == "/opt/libnpu.so"
+
+
+def make_compiled(folder: Path) -> Artifact:
+    """An artifact whose model.tflite is of another processor, made from reference.tflite."""
+    made = make_artifact(folder, chain(OPS), delegate="/opt/libnpu.so", precision="float32")
+    files = {path: (made.path / path).read_bytes() for path in made.manifest.files}
+    files = {**files, "reference.tflite": files["model.tflite"], "model.tflite": chain(("ADD",))}
+    return write_artifact(folder, files, replace(made.manifest, reference="reference.tflite"))
 
 
 def test_a_model_that_is_none_is_no_reason_to_fall_back(tmp_path: Path, connection: Connection) -> None:
