@@ -185,12 +185,14 @@ def unit_slices(op: OpInfo, context: Context) -> str | None:
 
 def upscale(op: OpInfo, context: Context) -> str | None:  # noqa: ARG001 - a check
     """Ethos-U55 and U65: to the same size, from one pixel, or by 2, 4 or 8, the same in height and width."""
+    if op.inputs[0] is not None and op.inputs[0].dtype not in QUANTIZED:
+        return f"{op.inputs[0].dtype} data"
     (_, in_h, in_w, _), (_, out_h, out_w, _) = nhwc(op.inputs[0]), nhwc(op.outputs[0])
-    if (in_h, in_w) in {(1, 1), (out_h, out_w)}:
+    half = op.name == "RESIZE_BILINEAR" and bool(op.options.get("halfPixelCenters"))
+    if (in_h, in_w) == (1, 1) or ((in_h, in_w) == (out_h, out_w) and not half):
         return None
     less = 1 if op.options.get("alignCorners") else 0
     scales = [(out - less) / (size - less) if size > less else 1.0 for size, out in ((in_h, out_h), (in_w, out_w))]
-    half = op.name == "RESIZE_BILINEAR" and op.options.get("halfPixelCenters")
     if any(size == 1 < out for size, out in ((in_h, out_h), (in_w, out_w))) and less:
         return f"a resize from {in_h}x{in_w} to {out_h}x{out_w} with aligned corners"
     if any(scale not in UPSCALES for scale in scales) or (half and set(scales) != {2.0}):
@@ -202,6 +204,8 @@ def upscale(op: OpInfo, context: Context) -> str | None:  # noqa: ARG001 - a che
 
 def upscale_u85(op: OpInfo, context: Context) -> str | None:  # noqa: ARG001 - a check
     """Ethos-U85: by at most 1024, with corners aligned 2048; bilinear by a power of two."""
+    if op.inputs[0] is not None and op.inputs[0].dtype not in QUANTIZED:
+        return f"{op.inputs[0].dtype} data"
     (_, in_h, in_w, _), (_, out_h, out_w, _) = nhwc(op.inputs[0]), nhwc(op.outputs[0])
     aligned = bool(op.options.get("alignCorners"))
     if aligned and op.options.get("halfPixelCenters"):
@@ -209,7 +213,9 @@ def upscale_u85(op: OpInfo, context: Context) -> str | None:  # noqa: ARG001 - a
     if (in_h, in_w) in {(1, 1), (out_h, out_w)}:
         return None
     less = 1 if aligned else 0
-    scales = [(out - less) / (size - less) if size > less else 1.0 for size, out in ((in_h, out_h), (in_w, out_w))]
+    scales = [
+        (out - less) / (size - less) if size > less else out / size for size, out in ((in_h, out_h), (in_w, out_w))
+    ]
     if max(scales) > (_MAX_ALIGNED_SCALE if aligned else _MAX_SCALE):
         return f"a resize by {max(scales):g}"
     if op.name == "RESIZE_BILINEAR" and any(scale < 1 or math.log2(scale) % 1 for scale in scales):

@@ -1,6 +1,7 @@
 """``edgekit inspect --target``: what is shown, who says it, and what is refused."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,7 @@ def test_a_placement_is_shown_with_its_reasons(tmp_path: Path, capsys: pytest.Ca
     assert code == 0
     assert flat(out).endswith(flat(GOLDEN))
     code, out, _ = run(["inspect", str(model), "--target", "rpi4", "-v"], capsys)
-    assert "#3   ADD      xnnpack     t3" in out
+    assert re.search(r"#3 +ADD +xnnpack +t3", out)
 
 
 def test_without_its_compiler_it_is_a_prediction_that_says_how_to_get_it(
