@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from edgekit.cli.options import output, print_findings
 
 if TYPE_CHECKING:
-    from edgekit.micro.entries import MicroEntry
+    from edgekit.micro.entries import ArenaEntry, MicroEntry
     from edgekit.micro.examine import Examined
 
 
@@ -19,21 +19,25 @@ def render_micro(found: "Examined") -> None:
 
 def describe_micro(entry: "MicroEntry") -> "Iterator[str]":
     """Arena, comparison and operators, a line each."""
-    arena = entry.arena
-    what = "" if entry.ran == "model" else " of the reference (the NPU's memory is what Vela says)"
-    planning = arena.bytes - arena.used_bytes
-    yield (
-        f"arena{what} {arena.bytes:,} bytes on this machine: {arena.nonpersistent_bytes:,} of activations and scratch, "
-        f"{arena.persistent_bytes:,} of structs"
-        + (f", {planning:,} while it is planned" if planning else "")
-        + "; the board's kernels and pointers decide"
-    )
+    if entry.arena is not None:
+        yield _arena(entry.arena, of_reference=entry.ran == "reference")
     if entry.state_bytes:
         yield f"state {entry.state_bytes:,} bytes, kept by the application"
     yield f"flash {entry.model_bytes:,} bytes for the model; the code of the program is not counted"
     if entry.vectors:
         yield f"TFLite Micro against TFLite's reference kernels on {entry.vectors} vectors: {_difference(entry)}"
     yield f"op resolver: {', '.join(entry.resolver)}"
+
+
+def _arena(arena: "ArenaEntry", *, of_reference: bool) -> str:
+    what = " of the reference (the NPU's memory is what Vela says)" if of_reference else ""
+    planning = arena.bytes - arena.used_bytes
+    return (
+        f"arena{what} {arena.bytes:,} bytes on this machine: {arena.nonpersistent_bytes:,} of activations and scratch, "
+        f"{arena.persistent_bytes:,} of structs"
+        + (f", {planning:,} while it is planned" if planning else "")
+        + "; the board's kernels and pointers decide"
+    )
 
 
 def _difference(entry: "MicroEntry") -> str:

@@ -41,14 +41,15 @@ class MicroEntry(Document, frozen=True, kw_only=True):
 
     version: str
     """Of the tflite-micro package."""
-    ran: Literal["model", "reference"]
-    """Which of the two files was run: the reference, where the model holds an operator that only its NPU computes."""
+    ran: Literal["model", "reference"] | None
+    """Which of the two files was run: the reference, where the model holds an operator that only its NPU computes. None
+    where TFLite Micro refuses the reference, too, because only the NPU has what it needs."""
     ops: tuple[str, ...]
     """Operators of the file that runs on the target: builtin ones by the schema's names, custom ones by their code."""
     resolver: tuple[str, ...]
     """Methods of ``MicroMutableOpResolver`` that register them."""
-    arena: ArenaEntry
-    """Of the file that was run."""
+    arena: ArenaEntry | None
+    """Of the file that was run; None where none was."""
     state_bytes: int
     """State inputs of a stream, which the application keeps from frame to frame outside of the arena."""
     model_bytes: int

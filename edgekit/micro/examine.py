@@ -75,11 +75,11 @@ def examine(
         outputs=len(runnable.outputs),
         arena_bytes=ample_arena(runnable),
     )
-    if run.refusal is not None:
-        return Examined(entry=None, findings=(_refused(run, on_npu=on_npu),))
+    if run.refusal is not None and not on_npu:
+        return Examined(entry=None, findings=(_refused(run),))
     compared = _compare(vectors, run, limits_of(runnable))
     entry = _entry(structure, run, compared, on_npu=on_npu, states=states)
-    findings = (*_differences(compared), *check_memory(entry, target), *_not_on_host(on_npu))
+    findings = (*_differences(compared), *check_memory(entry, target), *(_of_npu(run) if on_npu else ()))
     return Examined(entry=entry, findings=findings)
 
 
@@ -141,20 +141,12 @@ def _compare(vectors: Sequence[MicroVector], run: HostRun, limits: Sequence[Limi
 def _entry(
     structure: Structure, run: HostRun, compared: Sequence[dict[str, Any]], *, on_npu: bool, states: frozenset[str]
 ) -> MicroEntry:
-    assert run.arena_bytes is not None  # noqa: S101 - a run that was not refused has one
-    assert run.allocations is not None  # noqa: S101 - the same
     return MicroEntry(
         version=run.version,
-        ran="reference" if on_npu else "model",
+        ran=None if run.refusal else "reference" if on_npu else "model",
         ops=operators(structure),
         resolver=resolver_methods(structure),
-        arena=ArenaEntry(
-            bytes=run.arena_bytes,
-            used_bytes=run.allocations.total,
-            nonpersistent_bytes=run.allocations.head,
-            persistent_bytes=run.allocations.tail,
-            allocations=run.allocations.parts,
-        ),
+        arena=_arena(run),
         state_bytes=state_bytes(structure, states),
         model_bytes=structure.size_bytes,
         max_steps=_largest(compared, "steps"),
@@ -188,26 +180,42 @@ def _differences(compared: Sequence[dict[str, Any]]) -> Iterator[Finding]:
     )
 
 
-def _refused(run: HostRun, *, on_npu: bool) -> Finding:
-    why = f"TFLite Micro (tflite-micro {run.version}) refuses the model: {run.refusal}."
-    if on_npu:
-        return Finding(
-            name="micro-not-run",
-            severity="warning",
-            message=f"What the file computes was not compared: {why} On the target the NPU may have taken this op.",
-            fix="Compare outputs on the board.",
-        )
-    return _error("micro-refuses", why, "Replace the layer that holds the op, or build with another --precision.")
+def _arena(run: HostRun) -> ArenaEntry | None:
+    if run.arena_bytes is None or run.allocations is None:
+        return None
+    return ArenaEntry(
+        bytes=run.arena_bytes,
+        used_bytes=run.allocations.total,
+        nonpersistent_bytes=run.allocations.head,
+        persistent_bytes=run.allocations.tail,
+        allocations=run.allocations.parts,
+    )
 
 
-def _not_on_host(on_npu: bool) -> Iterator[Finding]:
-    if on_npu:
+def _refused(run: HostRun) -> Finding:
+    return _error(
+        "micro-refuses",
+        f"TFLite Micro (tflite-micro {run.version}) refuses the model: {run.refusal}.",
+        "Replace the layer that holds the op, or build with another --precision.",
+    )
+
+
+def _of_npu(run: HostRun) -> Iterator[Finding]:
+    if run.refusal is None:
         yield Finding(
             name="npu-not-on-host",
             severity="info",
             message="No host has the NPU's operator (ethos-u): its reference was run in TFLite Micro instead. The "
             "arena is the reference's; the compiled file's memory is what Vela says.",
             fix="Compare outputs and arena_used_bytes() on the board or a Corstone FVP.",
+        )
+    else:
+        yield Finding(
+            name="micro-not-run",
+            severity="warning",
+            message="What the file computes was not compared: no host has the NPU's operator (ethos-u), and TFLite "
+            f"Micro (tflite-micro {run.version}) refuses its reference: {run.refusal}.",
+            fix="Compare outputs on the board or a Corstone FVP.",
         )
 
 

@@ -51,8 +51,8 @@ def check_memory(entry: MicroEntry, target: Target) -> Iterator[Finding]:
 
 
 def _check_ram(entry: MicroEntry, memory: Memory, name: str) -> Iterator[Finding]:
-    if memory.sram_kib is None or entry.ran == "reference":  # an NPU's memory is its compiler's to tell
-        return
+    if memory.sram_kib is None or entry.arena is None or entry.ran == "reference":
+        return  # of an NPU: its compiler tells its memory, and holds it against the profile
     needed, there = entry.arena.bytes + entry.state_bytes, memory.sram_kib * KIB
     parts = f"an arena of {entry.arena.bytes:,} bytes"
     if entry.state_bytes:

@@ -275,6 +275,7 @@ def test_a_model_runs_and_equals_the_reference(cases: Path, nano: Target) -> Non
     )  # fmt: skip
     assert (found.entry.max_steps, found.entry.max_error, found.entry.vectors) == (0, None, 2)
     arena = found.entry.arena
+    assert arena is not None
     assert arena.nonpersistent_bytes == 16_000  # two activations of (25, 5, 64)
     assert arena.bytes >= arena.used_bytes == arena.nonpersistent_bytes + arena.persistent_bytes
     assert arena.bytes % 16 == 0
@@ -292,6 +293,24 @@ def test_another_output_than_the_references_is_an_error(nano: Target) -> None:
     assert "0.5 of the largest value (1e-05 allowed), class 2 instead of 1" in error.message
     assert found.entry is not None
     assert found.entry.max_error == 0.5
+
+
+@pytest.mark.slow
+@needs_micro
+def test_of_a_compiled_file_the_reference_runs(cases: Path, ethos: Target) -> None:
+    references = cases / "models" / "tflite_ref"
+    compiled = single_op("CUSTOM", custom="ethos-u")
+    found = examine(Files(model=compiled, reference=(references / "kws_int8.tflite").read_bytes()), ethos, vectors=())
+    assert found.entry is not None
+    assert (found.entry.ran, found.entry.ops, found.entry.resolver) == ("reference", ("ethos-u",), ("AddEthosU",))
+    assert found.entry.model_bytes == len(compiled)
+    assert [item.name for item in found.findings] == ["npu-not-on-host"]
+    refused = (references / "kws_hybrid_named_float32.tflite").read_bytes()
+    found = examine(Files(model=compiled, reference=refused), ethos, vectors=())
+    assert found.entry is not None
+    assert (found.entry.ran, found.entry.arena, found.entry.resolver) == (None, None, ("AddEthosU",))
+    assert [(item.name, item.severity) for item in found.findings] == [("micro-not-run", "warning")]
+    assert "Hybrid models are not supported" in found.findings[0].message
 
 
 @pytest.mark.slow
@@ -351,7 +370,7 @@ def test_the_interpreter_has_the_operators_of_the_table_and_no_others(tmp_path: 
     assert {name for name, there in found.items() if there} == set(BUILTINS)
 
 
-def single_op(name: str) -> bytes:
+def single_op(name: str, *, custom: str | None = None) -> bytes:
     """A model of one operator with an input, an output and default options."""
     from ai_edge_litert import schema_py_generated as schema
 
@@ -368,6 +387,6 @@ def single_op(name: str) -> bytes:
     if name == "VAR_HANDLE":  # the package itself reads these
         operator.builtinOptionsType = schema.BuiltinOptions.VarHandleOptions
         operator.builtinOptions = schema.VarHandleOptionsT()
-    code.builtinCode = getattr(schema.BuiltinOperator, name)
+    code.builtinCode, code.customCode = getattr(schema.BuiltinOperator, name), custom
     code.deprecatedBuiltinCode, code.version, model.operatorCodes = min(code.builtinCode, 127), 1, [code]
     return write(model)

@@ -170,3 +170,26 @@ def test_published_models_that_it_refuses(cases: Path, name: str, said: str) -> 
     assert found.entry is None
     assert said in found.findings[0].message
     assert found.findings[0].severity == "error"
+
+
+@pytest.mark.slow
+def test_inspect_shows_what_tflite_micro_makes_of_a_file(cases: Path) -> None:
+    model = cases / "models" / "tflite_ref" / "kws_int8.tflite"
+    shown = CliRunner().invoke(cli, ["inspect", str(model), "--target", "nucleo-f446re"])
+    assert shown.exit_code == 0, shown.output
+    assert "op resolver: AddAveragePool2D, AddConv2D, AddDepthwiseConv2D, AddFullyConnected, AddReshape" in shown.stdout
+    assert "against TFLite's reference kernels" not in shown.stdout, "nothing was compared"
+    told = CliRunner().invoke(cli, ["inspect", str(model), "--target", "nucleo-f446re", "--json"])
+    micro = msgspec.json.decode(told.stdout)["micro"]
+    assert micro["entry"]["arena"]["nonpersistent_bytes"] == 16_000
+    assert (micro["entry"]["vectors"], micro["entry"]["max_steps"]) == (0, None)
+
+
+@pytest.mark.slow
+def test_the_same_build_gives_the_same_bytes(tmp_path: Path) -> None:
+    target = load_target("arduino-nano-33-ble")
+    digests = set()
+    for number in range(2):
+        (tmp_path / str(number)).mkdir()
+        digests.add(build(planned(tmp_path / str(number), target)).digest)
+    assert len(digests) == 1
