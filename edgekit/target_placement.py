@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgekit.artifact import Artifact
@@ -73,14 +73,23 @@ def place_on(
     if accelerator is not None and _compiled_ops(structure, accelerator):
         return _of_compiled(structure, target, accelerator, artifact, directory)
     prediction = place(structure, target, rules_of(target, directory))
-    findings = [*check_ops(structure, target), *_not_predicted(prediction, target)]
+    findings = list(_not_predicted(prediction, target))
     told = None
     if accelerator is not None:
         told, said = _ask(tflite, target, accelerator, directory, compile_it, progress)
         findings += said
+    findings += check_ops(_left(structure, told or prediction, accelerator), target)
     return TargetPlacement(
         target=target, structure=structure, prediction=prediction, told=told, findings=tuple(findings)
     )
+
+
+def _left(structure: Structure, placement: Placement, accelerator: Accelerator | None) -> Structure:
+    """What the runtime itself must have: all but the ops that a compiler takes out of the file."""
+    if accelerator is None:
+        return structure
+    taken = {(op.subgraph, op.index) for op in placement.ops if op.processor == accelerator.name}
+    return replace(structure, ops=tuple(op for op in structure.ops if (op.subgraph, op.index) not in taken))
 
 
 def _compiled_ops(structure: Structure, accelerator: Accelerator) -> tuple[int, ...]:

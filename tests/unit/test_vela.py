@@ -358,10 +358,15 @@ def test_a_device_does_not_time_what_nobody_compiled(project: Path) -> None:
 
 def test_inspect_asks_with_the_project_s_settings_and_places_what_does_not_fit(kws: bytes, tmp_path: Path) -> None:
     (tmp_path / "edgekit.toml").write_text('[compiler.vela]\nignore_ops = "SOFTMAX"\n')
-    found = place_on(kws, with_memory(sram_kib=16), None, directory=tmp_path, compile_it=True, progress=lambda *_: None)
+    board = with_memory(sram_kib=16)
+    board = replace(board, runtime=replace(board.runtime, ops=("RELU",)))
+    found = place_on(kws, board, None, directory=tmp_path, compile_it=True, progress=lambda *_: None)
     assert found.told is not None
     assert found.told.counts == {"ethos-u55-128": 12, "cpu": 1}
-    assert "does-not-fit" in [finding.name for finding in found.findings]
+    messages = {finding.name: finding.message for finding in found.findings}
+    assert messages["does-not-fit"].startswith("The compiled model uses")
+    assert "does not have SOFTMAX" in messages["unsupported-op"]  # the NPU has the others
+    assert [finding.name for finding in found.findings].count("unsupported-op") == 1
 
 
 def test_the_quantized_model_alone_is_for_the_cpu_and_says_so(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
