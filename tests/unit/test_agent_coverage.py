@@ -1,8 +1,5 @@
 """What a delegate took, read from the runtime: XNNPACK on and off, and a real external delegate."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -132,21 +129,3 @@ def test_node_by_node_goes_by_outputs() -> None:
     ops = [*BRANCHES, node(4, "DELEGATE", [0], [2]), node(5, "DELEGATE", [2], [4]), node(6, "DELEGATE", [3, 4], [5])]
 
     assert node_by_node(ops, before=4).nodes == {EXTERNAL: [], XNNPACK: [0, 2, 3]}
-
-
-OLD_RUNTIME = os.environ.get("EDGEKIT_TFLITE_RUNTIME_PYTHON", "")
-"""An interpreter that has tflite-runtime, which cannot be installed beside numpy 2."""
-
-
-@pytest.mark.skipif(not OLD_RUNTIME, reason="EDGEKIT_TFLITE_RUNTIME_PYTHON names no Python with tflite-runtime")
-def test_tflite_runtime_is_walked_back(model: Path, elementwise: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "executable", OLD_RUNTIME)
-    version = subprocess.check_output(
-        [OLD_RUNTIME, "-c", "import tflite_runtime as t; print(t.__version__)"], text=True
-    )
-
-    found = ask(model, str(elementwise))
-
-    assert found["runtime"] == {"name": "tflite-runtime", "version": version.strip()}
-    assert found["route"] == "walked back"
-    assert found["taken"][0] == {"delegate": str(elementwise), "nodes": [0, 1, 3, 4], "partitions": 2}
