@@ -228,7 +228,7 @@ def test_shapes_dtypes_and_sizes_that_no_microcontroller_takes() -> None:
     assert with_tensor(shape=(1, -1))[0].startswith("The tensor 't' has the open shape [1, -1]")
     assert with_tensor(dtype="float16") == ["TFLite Micro has no kernels for float16, which tensors of the model hold."]
     (large,) = with_tensor(shape=(2**16, 2**15))
-    assert large == "The arena would be larger than 2,147,483,648 bytes, the size of the largest tensor alone."
+    assert large == "The arena would have at least 2,147,483,648 bytes, the size of the largest tensor alone."
 
 
 def test_the_arena_that_is_tried_is_bounded() -> None:
