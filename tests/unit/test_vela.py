@@ -20,7 +20,9 @@ from edgekit.compilers.step import check_compiler, compile_model, place_by_compi
 from edgekit.compilers.types import Compiled, CompileRequest, Ran
 from edgekit.compilers.vela_config import config_file
 from edgekit.compilers.vela_report import parse_cpu_count, parse_layers, parse_reasons, parse_summary
+from edgekit.device_evaluation import evaluate_file
 from edgekit.errors import AuditError, CompilerError, LockError, ProjectError
+from edgekit.held_out import held_out
 from edgekit.lock import settings_of
 from edgekit.manifest import build_findings
 from edgekit.plan import BuildOptions, BuildPlan, plan
@@ -320,6 +322,16 @@ def test_a_build_keeps_the_reference_beside_the_compiled_file(built: Artifact, p
     assert "accelerator-not-proven" in [finding.name for finding in manifest.findings]
     found = predict(built.path, project / "sample.npy")
     assert [finding.name for finding in found.findings] == ["of-reference"]
+
+
+def test_its_accuracy_here_is_that_of_the_reference(built: Artifact, project: Path) -> None:
+    samples = np.concatenate([sample["x"] for sample in network_samples(16, seed=3)]).clip(-2, 2)
+    np.savez(project / "labelled.npz", x=samples, y=np.arange(16) % 8)
+    data = held_out(load_project(project), str(project / "labelled.npz"), "top1")
+    assert data is not None
+    found = evaluate_file(built, data)
+    assert found.model == built.path / "reference.tflite"
+    assert "of-reference" in [finding.name for finding in found.findings]
 
 
 def test_the_same_build_is_the_same_bytes_and_locked(built: Artifact, project: Path) -> None:
