@@ -25,7 +25,8 @@ class CompilationEntry(Document, frozen=True, kw_only=True):
     settings: dict[str, str]
     """What decided the output; paths as the user gave them."""
     ops_on_accelerator: int | None
-    """Ops of reference.tflite; None where the compiler does not tell."""
+    """Ops of reference.tflite; of the compiler's own graph where its output is no .tflite; None where it does not
+    tell."""
     ops_on_cpu: dict[str, int]
     """Operator -> how many of them are left to the CPU, counted in the file itself."""
     reasons: dict[str, str] = msgspec.field(default_factory=dict)

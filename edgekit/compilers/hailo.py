@@ -101,7 +101,8 @@ def _program() -> str:
     return find_tool(
         PROGRAM,
         hint=f"Get the Dataflow Compiler from Hailo's developer zone (free, with an account): {PAGE} (Ubuntu on "
-        "x86-64), and run edgekit where `hailo --version` answers. Meanwhile: build for rpi5, whose CPU runs the same model.",
+        "x86-64), and run edgekit where `hailo --version` answers. Meanwhile: build for rpi5, whose CPU runs the "
+        "same model.",
     )
 
 

@@ -61,7 +61,13 @@ def _compare(toolkit: Any, model: str, samples: "str | None") -> "dict[str, Any]
             agreed &= int(expected.argmax()) == int(np.asarray(array).argmax())
         same += agreed
     outputs = len(plain.get_output_details())
-    return {"samples": count, "max": worst, "mean": total / max(count, 1) / outputs, "same_largest": same}
+    return {
+        "noise": samples is None,
+        "samples": count,
+        "max": worst,
+        "mean": total / max(count, 1) / outputs,
+        "same_largest": same,
+    }
 
 
 def _samples(inputs: "list[Any]", folder: "str | None") -> Any:

@@ -35,6 +35,8 @@ class Simulation:
     """The toolkit's simulator against TensorFlow Lite's reference kernels, on the same inputs."""
 
     samples: int
+    noise: bool
+    """There was no calibration data."""
     max_difference: float
     """In steps of a quantized output; in the output's own unit where it is float."""
     mean_difference: float
@@ -139,4 +141,10 @@ def _simulation(said: dict[str, object]) -> Simulation | None:
     samples, worst, mean, same = (float(str(number)) for number in numbers)
     if samples < 1 or not 0 <= same <= samples:
         return None
-    return Simulation(samples=int(samples), max_difference=worst, mean_difference=mean, same_largest=int(same))
+    return Simulation(
+        samples=int(samples),
+        noise=said.get("noise") is not False,
+        max_difference=worst,
+        mean_difference=mean,
+        same_largest=int(same),
+    )

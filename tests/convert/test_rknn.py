@@ -43,7 +43,7 @@ def test_keyword_spotting_is_built_and_simulated(tmp_path: Path, cases: Path) ->
     )
     figures = compiled.entry.figures
     assert compiled.name == "model.rknn"
-    assert (figures["ops_npu"], compiled.entry.ops_on_cpu) == (13.0, {"Reshape": 1})
+    assert (compiled.entry.ops_on_accelerator, compiled.entry.ops_on_cpu) == (13, {"Reshape": 1})
     assert figures["simulated_same_largest"] == figures["simulated_samples"] == 16.0
     assert compiled.findings == ()
 

@@ -36,11 +36,9 @@ def test_a_recorded_build_is_read(tmp_path: Path) -> None:
     compiled = parse(tmp_path, log("kws_rk3588"))
     entry = compiled.entry
     assert entry.version == "2.5.0"
-    assert entry.ops_on_accelerator is None
+    assert entry.ops_on_accelerator == 13
     assert entry.ops_on_cpu == {"Reshape": 1}
     assert entry.figures == {
-        "ops_npu": 13.0,
-        "ops_cpu": 1.0,
         "cycles_total": 14512.0,
         "weight_memory_kib": 69.125,
         "internal_memory_kib": 16.8125,
@@ -81,7 +79,7 @@ def test_no_table_and_no_simulation_are_findings(tmp_path: Path) -> None:
 def test_another_answer_in_the_simulator_is_a_finding(tmp_path: Path) -> None:
     compiled = parse(tmp_path, log("kws_rk3588").replace('"same_largest": 16', '"same_largest": 14'))
     assert [finding.name for finding in compiled.findings] == ["rknn-simulator-differs"]
-    assert "2 of 16 samples" in compiled.findings[0].message
+    assert "2 of 16 calibration samples" in compiled.findings[0].message
 
 
 @pytest.mark.parametrize(
@@ -128,12 +126,26 @@ def test_a_missing_environment_names_what_makes_it(tmp_path: Path, monkeypatch: 
     assert "edgekit doctor --install rknn" in err.value.hint
 
 
-def test_settings_become_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_float_inputs_of_an_int8_model_are_refused(
+    tmp_path: Path, cases: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready = Environment(tool=TOOLS["rknn"], folder=tmp_path / "env", state="ready", python="3.11")
+    monkeypatch.setattr(rknn, "inspect_environment", lambda _tool: ready)
+    model = (cases / "models" / "tflite_ref" / "kws_hybrid_named_float32.tflite").read_bytes()
+    settings = {"target_platform": "rk3588"}
+    monkeypatch.setattr(rknn, "builtin_name", lambda _code: "DEQUANTIZE")
+    with pytest.raises(CompilerError, match="int8 model with float inputs or outputs") as err:
+        rknn.command(request(tmp_path / "work", "rknn", model, settings))
+    assert "--io int8" in err.value.hint
+
+
+def test_settings_become_arguments(tmp_path: Path, cases: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = (cases / "models" / "tflm" / "hello_world_int8.tflite").read_bytes()
     ready = Environment(tool=TOOLS["rknn"], folder=tmp_path / "env", state="ready", python="3.11")
     monkeypatch.setattr(rknn, "inspect_environment", lambda _tool: ready)
     settings = {"target_platform": "rk3566", "optimization_level": "2", "single_core_mode": "true"}
     assert check_compiler(target(), accelerator("rknn"), settings, tmp_path)[1] == "2.5.0"
-    asked = replace(request(tmp_path / "work", "rknn", b"", settings), calibration=tmp_path / "samples")
+    asked = replace(request(tmp_path / "work", "rknn", model, settings), calibration=tmp_path / "samples")
     command = rknn.command(asked)
     assert command[0] == str(tmp_path / "env" / "bin" / "python")
     assert '"config": {"target_platform": "rk3566", "optimization_level": 2, "single_core_mode": true}' in command[-1]
