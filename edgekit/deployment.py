@@ -4,6 +4,8 @@ from edgekit.device import PLAIN_DELEGATES
 from edgekit.documents import Document
 from edgekit.entries import FindingEntry
 
+XNNPACK, NONE = PLAIN_DELEGATES
+
 
 class OutputCheck(Document, frozen=True, kw_only=True):
     """The worst golden vector of one output."""
@@ -79,15 +81,19 @@ class Deployment(Document, frozen=True, kw_only=True):
 
 def delegate_findings(test: SelfTest | None) -> tuple[FindingEntry, ...]:
     """A delegate that passed the self-test without doing anything of it: the CPU did."""
-    if test is None or test.delegate in PLAIN_DELEGATES or test.ops is None:
+    if test is None or test.delegate == NONE or test.ops is None:
         return ()
     if any(item.delegate == test.delegate for item in test.taken):
         return ()
-    return (
-        FindingEntry(
-            name="delegate-unused",
-            severity="warning",
-            message=f"{test.delegate} was loaded and took none of the model's {test.ops} ops: the CPU runs it.",
-            fix="`edgekit inspect` with the target says why; --require-delegate refuses such a deployment.",
-        ),
-    )
+    fix = "`edgekit inspect MODEL --target NAME` says why; --require-delegate refuses such a deployment."
+    return (unused(test.delegate, test.ops, fix),)
+
+
+def unused(delegate: str, ops: int, fix: str) -> FindingEntry:
+    """A delegate took nothing: a warning of a library, a note of XNNPACK, which older runtimes have for float only."""
+    if delegate == XNNPACK:
+        message = f"XNNPACK took none of the model's {ops} ops: the runtime's plain kernels run it."
+        older = "tflite-runtime up to 2.14 has XNNPACK for float alone; a newer runtime is faster on int8. "
+        return FindingEntry(name="delegate-unused", severity="info", message=message, fix=f"{older}{fix}")
+    message = f"{delegate} was loaded and took none of the model's {ops} ops: the CPU runs it."
+    return FindingEntry(name="delegate-unused", severity="warning", message=message, fix=fix)

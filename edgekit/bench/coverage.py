@@ -23,6 +23,8 @@ from edgekit_converters.structure import Structure, op_macs, read_structure
 XNNPACK, NONE = PLAIN_DELEGATES
 SILENCE_S = 60.0
 """The agent says something every few seconds."""
+UNKNOWN = "unknown"
+"""Target of a device that names none."""
 MAX_MODEL_BYTES = 512 * 1024 * 1024
 Node = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 Nodes = Annotated[tuple[Node, ...], msgspec.Meta(max_length=1_000_000)]
@@ -142,7 +144,13 @@ def read_model(path: Path) -> Structure:
 
 
 def summarize_coverage(
-    seen: Seen, structure: Structure, asked: Configuration, *, time: TimeShare | None, fallback: Fallback | None
+    seen: Seen,
+    structure: Structure,
+    asked: Configuration,
+    *,
+    target: str = UNKNOWN,
+    time: TimeShare | None,
+    fallback: Fallback | None,
 ) -> CoverageReport:
     """What the runtime said of this model, as a report. Pure.
 
@@ -165,7 +173,7 @@ def summarize_coverage(
         placement=placed(
             structure,
             {processor(item.delegate): item.nodes for item in seen.taken},
-            target="",
+            target=target,
             basis="runtime",
             told_by=f"{seen.runtime.name} {seen.runtime.version}",
             in_memory=frozenset({XNNPACK}),

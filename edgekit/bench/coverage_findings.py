@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from msgspec.structs import replace
 
 from edgekit.bench.coverage import NONE, CoverageReport, Seen, is_external, processor
+from edgekit.deployment import unused
 from edgekit.entries import FindingEntry
 from edgekit.errors import CoverageError
 from edgekit.placement.predict import place, rules_of
@@ -24,13 +25,8 @@ def coverage_findings(report: CoverageReport, seen: Seen) -> Iterator[FindingEnt
             message=f"{report.fallback.delegate} could not be used; the CPU ran the model: {report.fallback.reason}",
             fix="These are figures of the CPU. Without --allow-fallback this is an error.",
         )
-    if is_external(report.delegate) and not report.taken_ops:
-        yield FindingEntry(
-            name="delegate-unused",
-            severity="warning",
-            message=f"{report.delegate} was loaded and took none of the model's {report.ops} ops: the CPU runs it.",
-            fix="`edgekit inspect MODEL --target NAME` says why ops do not fit.",
-        )
+    if report.delegate != NONE and not report.taken_ops:
+        yield unused(report.delegate, report.ops, "`edgekit inspect MODEL --target NAME` says why ops do not fit.")
     elif is_external(report.delegate) and report.time is not None and report.time.verdict != "faster":
         yield FindingEntry(
             name="not-faster",

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from edgekit.artifact import Artifact
 from edgekit.bench.coverage import (
     NONE,
+    UNKNOWN,
     XNNPACK,
     CoverageReport,
     Fallback,
@@ -102,7 +103,8 @@ def measure_coverage(
     """
     structure = read_model(start.asked.subject.model)
     time, said = (None, ()) if start.asked.delegate == NONE else _time(start, connection, secs, on_progress)
-    report = summarize_coverage(start.seen, structure, start.asked, time=time, fallback=start.fallback)
+    name = UNKNOWN if target is None else target.name
+    report = summarize_coverage(start.seen, structure, start.asked, target=name, time=time, fallback=start.fallback)
     return report, (*coverage_findings(report, start.seen), *said, *compare_prediction(start.seen, structure, target))
 
 

@@ -103,6 +103,15 @@ def test_the_delegate_of_these_tests_computes_what_the_runtime_does(model: Path,
     assert np.abs(wrong - plain).max() > 0.4
 
 
+@pytest.mark.parametrize("delegate", [XNNPACK, "elementwise"])
+def test_both_routes_agree_on_real_models(cases: Path, elementwise: Path, delegate: str) -> None:
+    for path in sorted((cases / "models" / "tflite_ref").glob("*.tflite")):
+        library = str(elementwise) if delegate == "elementwise" else delegate
+        fused, single = Model(str(path), library), Model(str(path), library, fusion=False)
+        found = walk_back(fused.ops(), fused.nodes_before)
+        assert node_by_node(single.ops(), single.nodes_before).nodes == found.nodes, path.name
+
+
 def node(index: int, name: str, inputs: list[int], outputs: list[int]) -> dict[str, Any]:
     return {"index": index, "op_name": name, "inputs": inputs, "outputs": outputs}
 

@@ -137,6 +137,9 @@ def test_findings(model: Path) -> None:
     unsure = replace(TIME, gone=0.01, interval=(-0.02, 0.04), verdict="inconclusive")
     assert names(report(model, time=unsure), seen(NPU)) == ["not-faster"]
     assert names(report(model), seen(NPU, differ=(2,))) == ["routes-differ"]
+    plain = summarize_coverage(seen(), read_model(model), asked(model, "xnnpack"), time=None, fallback=None)
+    (note,) = coverage_findings(plain, seen())
+    assert (note.name, note.severity) == ("delegate-unused", "info")
     fell = replace(report(model), fallback=Fallback(delegate="lib.so", reason="There is no file lib.so."))
     assert names(fell, seen(NPU)) == ["delegate-fallback"]
 

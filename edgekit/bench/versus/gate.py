@@ -38,6 +38,7 @@ WORTH_SAYING: dict[str, Fact] = {
     "Python": lambda report: report.machine.python,
     "C library": lambda report: report.machine.libc,
     "governor": lambda report: sorted({policy.governor or "" for policy in report.before.policies}),
+    "delegate's options": lambda report: report.coverage and report.coverage.delegate_options,
     "warm-up": lambda report: report.options.warmup_runs,
     "time of a process": lambda report: report.options.min_secs,
 }
