@@ -8,9 +8,9 @@ from pathlib import Path
 from edgekit.artifact import Artifact
 from edgekit.audit import check_ops, read
 from edgekit.compilers import load_compiler
-from edgekit.compilers.audit import taken_ops
 from edgekit.compilers.plan import compiled_for
 from edgekit.compilers.step import check_compiler, place_by_compiler
+from edgekit.compilers.told import told_placement
 from edgekit.errors import CompilerError
 from edgekit.placement import OpPlacement, Placement, from_taken, place, rules_of
 from edgekit.progress import Progress
@@ -110,14 +110,14 @@ def _of_compiled(
         return TargetPlacement(target=target, structure=structure, prediction=None, told=told, findings=findings)
     assert accelerator.compiler is not None  # it made the file  # noqa: S101
     reference = read(artifact.reference.read_bytes())
-    marks = load_compiler(accelerator.compiler).ACCELERATOR_OPS
-    told = from_taken(
+    told = told_placement(
         reference,
-        target,
-        {accelerator.name: taken_ops(reference, structure, marks)},
-        basis="compiler",
+        structure,
+        target=target,
+        accelerator=accelerator,
+        accelerator_ops=load_compiler(accelerator.compiler).ACCELERATOR_OPS,
         told_by=f"{entry.compiler} {entry.version or ''}".strip(),
-        reasons={accelerator.name: entry.reasons},
+        reasons=entry.reasons,
     )
     prediction = place(reference, target, rules_of(target, directory))
     return TargetPlacement(target=target, structure=reference, prediction=prediction, told=told, findings=findings)

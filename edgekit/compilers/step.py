@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, Unpack
 from msgspec.structs import replace as replace_document
 
 from edgekit.compilers import load_compiler
-from edgekit.compilers.audit import audit_compiled, read_compiled, taken_ops
+from edgekit.compilers.audit import audit_compiled, read_compiled
 from edgekit.compilers.types import Compiled, Compiler, CompileRequest
 from edgekit.errors import AuditError, CompilerError, EdgekitError
 from edgekit.placement.entries import Placement
@@ -96,20 +96,21 @@ def place_by_compiler(tflite: bytes, **request: Unpack[Wanted]) -> tuple[Placeme
     Only for compilers whose output is a .tflite; what they leave to the CPU runs on the plain kernels here. Raises
     CompilerError, and ModelError for a graph with a cycle.
     """
-    from edgekit.placement.runtime import from_taken
+    from edgekit.compilers.told import told_placement
 
     target, accelerator = request["target"], request["accelerator"]
     compiled = _compile(tflite, request, audited=False)
     entry, reference = compiled.entry, read_structure(tflite)
     structure = read_compiled(compiled.model, entry.compiler)
     operators = _compiler_of(accelerator)[1].ACCELERATOR_OPS
-    placement = from_taken(
+    placement = told_placement(
         reference,
-        target,
-        {accelerator.name: taken_ops(reference, structure, operators)},
-        basis="compiler",
+        structure,
+        target=target,
+        accelerator=accelerator,
+        accelerator_ops=operators,
         told_by=f"{entry.compiler} {entry.version}" if entry.version else entry.compiler,
-        reasons={accelerator.name: entry.reasons},
+        reasons=entry.reasons,
     )
     return placement, compiled.findings
 

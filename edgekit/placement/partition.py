@@ -68,6 +68,20 @@ def delegate(
     return tuple(step for taken, subset in subsets for step in ([_fused(subset, processor)] if taken else subset))
 
 
+def fuse(plan: Sequence[Step], groups: Iterable[Collection[int]], processor: str) -> tuple[Step, ...]:
+    """The plan where each of ``groups`` (op indices) is one step of ``processor``, as a compiler said.
+
+    Raises:
+        ModelError: in these groups the ops wait for each other.
+    """
+    of = {index: number for number, group in enumerate(groups) for index in group}
+    members: dict[int, list[Step]] = {}
+    for step in plan:
+        members.setdefault(of.get(step.ops[0], -1 - step.ops[0]), []).append(step)
+    fused = [_fused(steps, processor) if number >= 0 else steps[0] for number, steps in members.items()]
+    return tuple(step for _, subset in _subsets(fused, frozenset()) for step in subset)
+
+
 def _size(subset: Sequence[Step]) -> int:
     return sum(len(step.ops) for step in subset)
 

@@ -1,11 +1,11 @@
 """A placement from what a runtime or a compiler said it took, with the partitions and transfers that follow."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
 from edgekit.placement.context import context_of
 from edgekit.placement.entries import Placement, Refusal
-from edgekit.placement.partition import delegate, partitions_of, steps_of, transfers_of
+from edgekit.placement.partition import delegate, fuse, partitions_of, steps_of, transfers_of
 from edgekit.placement.predict import in_cpu_memory, placements
 from edgekit.target import Target
 from edgekit_converters.structure import Structure
@@ -19,10 +19,12 @@ def from_taken(
     basis: Literal["compiler", "runtime"],
     told_by: str,
     reasons: Mapping[str, Mapping[str, str]] | None = None,
+    groups: Sequence[Collection[int]] | None = None,
 ) -> Placement:
     """``taken``: accelerator of the target -> indices in subgraph 0 of the ops that it runs.
 
-    ``reasons``: accelerator -> operator -> why it was left out, in the teller's words.
+    ``reasons``: accelerator -> operator -> why it was left out, in the teller's words. ``groups``: the partitions of
+    the only accelerator in ``taken``, where they were told too; else they are those of TFLite's partitioner.
 
     Raises:
         ModelError: the graph has a cycle.
@@ -36,6 +38,7 @@ def from_taken(
         told_by=told_by,
         in_memory=in_cpu_memory(target),
         reasons=reasons,
+        groups=groups,
     )
 
 
@@ -48,6 +51,7 @@ def placed(
     told_by: str,
     in_memory: frozenset[str] = frozenset(),
     reasons: Mapping[str, Mapping[str, str]] | None = None,
+    groups: Sequence[Collection[int]] | None = None,
 ) -> Placement:
     """As ``from_taken``, of processors that no profile needs to know, in the order in which they took.
 
@@ -60,7 +64,7 @@ def placed(
     context = context_of(structure, 0)
     plan = steps_of(context.ops)
     for name in names:
-        plan = delegate(plan, taken[name], name)
+        plan = delegate(plan, taken[name], name) if groups is None else fuse(plan, groups, name)
     processors = {index: step.processor for step in plan for index in step.ops}
     refusals = {
         op.index: [
