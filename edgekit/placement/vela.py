@@ -9,6 +9,7 @@ import math
 
 from edgekit.placement.context import Context
 from edgekit.placement.operands import NHWC_RANK, axes_of, computed_parameters, nhwc
+from edgekit.placement.vela_resize import upscale, upscale_u85
 from edgekit_converters.structure import OpInfo, TensorInfo
 
 QUANTIZED = frozenset({"int8", "uint8", "int16"})
@@ -17,7 +18,6 @@ MAX_REDUCED = {"int8": 2**24, "uint8": 2**23, "int16": 2**16}
 """Elements that one MEAN may reduce."""
 MAX_REDUCED_AXIS = 4096
 MAX_AXIS = 2**16
-UPSCALES = (1.0, 2.0, 4.0, 8.0)
 
 
 def shaped(op: OpInfo, context: Context) -> str | None:  # noqa: ARG001 - a check
@@ -183,46 +183,6 @@ def unit_slices(op: OpInfo, context: Context) -> str | None:
     return None if set(others) <= {1} else "a stride over another axis than height and width"
 
 
-def upscale(op: OpInfo, context: Context) -> str | None:  # noqa: ARG001 - a check
-    """Ethos-U55 and U65: to the same size, from one pixel, or by 2, 4 or 8, the same in height and width."""
-    if op.inputs[0] is not None and op.inputs[0].dtype not in QUANTIZED:
-        return f"{op.inputs[0].dtype} data"
-    (_, in_h, in_w, _), (_, out_h, out_w, _) = nhwc(op.inputs[0]), nhwc(op.outputs[0])
-    half = op.name == "RESIZE_BILINEAR" and bool(op.options.get("halfPixelCenters"))
-    if (in_h, in_w) == (1, 1) or ((in_h, in_w) == (out_h, out_w) and not half):
-        return None
-    less = 1 if op.options.get("alignCorners") else 0
-    scales = [(out - less) / (size - less) if size > less else 1.0 for size, out in ((in_h, out_h), (in_w, out_w))]
-    if any(size == 1 < out for size, out in ((in_h, out_h), (in_w, out_w))) and less:
-        return f"a resize from {in_h}x{in_w} to {out_h}x{out_w} with aligned corners"
-    if any(scale not in UPSCALES for scale in scales) or (half and set(scales) != {2.0}):
-        return f"a resize from {in_h}x{in_w} to {out_h}x{out_w}, taken are {'2' if half else '2, 4 or 8'} times"
-    if scales[0] != scales[1] and 1 not in (out_h, out_w):
-        return f"a resize by {scales[0]:g} in height and {scales[1]:g} in width"
-    return None
-
-
-def upscale_u85(op: OpInfo, context: Context) -> str | None:  # noqa: ARG001 - a check
-    """Ethos-U85: by at most 1024, with corners aligned 2048; bilinear by a power of two."""
-    if op.inputs[0] is not None and op.inputs[0].dtype not in QUANTIZED:
-        return f"{op.inputs[0].dtype} data"
-    (_, in_h, in_w, _), (_, out_h, out_w, _) = nhwc(op.inputs[0]), nhwc(op.outputs[0])
-    aligned = bool(op.options.get("alignCorners"))
-    if aligned and op.options.get("halfPixelCenters"):
-        return "alignCorners together with halfPixelCenters"
-    if (in_h, in_w) in {(1, 1), (out_h, out_w)}:
-        return None
-    less = 1 if aligned else 0
-    scales = [
-        (out - less) / (size - less) if size > less else out / size for size, out in ((in_h, out_h), (in_w, out_w))
-    ]
-    if max(scales) > (_MAX_ALIGNED_SCALE if aligned else _MAX_SCALE):
-        return f"a resize by {max(scales):g}"
-    if op.name == "RESIZE_BILINEAR" and any(scale < 1 or math.log2(scale) % 1 for scale in scales):
-        return f"a resize from {in_h}x{in_w} to {out_h}x{out_w}, taken are powers of two"
-    return None
-
-
 def transposed_size(op: OpInfo, context: Context) -> str | None:  # noqa: ARG001 - a check
     """TRANSPOSE_CONV: the output is the input times the stride, plus what the kernel adds with VALID padding."""
     weights, data = op.inputs[1], op.inputs[2]
@@ -269,7 +229,6 @@ def _bias_at(op: OpInfo) -> int:
 _STRIDES_AT = 3
 _HWC = 3
 _MAX_ARGMAX_DEPTH = 127
-_MAX_SCALE, _MAX_ALIGNED_SCALE = 1024, 2048
 _LSTM_EXTRAS = {"peepholes": (9, 10, 11), "a projection": (16, 17), "normalized gates": (20, 21, 22, 23)}
 """Positions of inputs of UNIDIRECTIONAL_SEQUENCE_LSTM."""
 
