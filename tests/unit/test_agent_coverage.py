@@ -6,11 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edgekit.agent.child import run_child
 from edgekit.agent.coverage import EXTERNAL, node_by_node, walk_back
 from edgekit.agent.events import AgentError
 from edgekit.agent.runtime import NONE, XNNPACK, Model
+from edgekit.placement.entries import CPU
+from edgekit.placement.partition import Step, delegate
 from tests.unit.delegate_models import chain
 
 pytestmark = pytest.mark.unit
@@ -138,3 +142,33 @@ def test_node_by_node_goes_by_outputs() -> None:
     ops = [*BRANCHES, node(4, "DELEGATE", [0], [2]), node(5, "DELEGATE", [2], [4]), node(6, "DELEGATE", [3, 4], [5])]
 
     assert node_by_node(ops, before=4).nodes == {EXTERNAL: [], XNNPACK: [0, 2, 3]}
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> tuple[list[Step], frozenset[int]]:
+    """Ops that read one or two of the tensors before them, and those that a delegate takes."""
+    count = draw(st.integers(1, 12))
+    reads = [draw(st.frozensets(st.integers(0, index), min_size=1, max_size=2)) for index in range(count)]
+    plan = [
+        Step(ops=(index,), processor=CPU, reads=reads[index], writes=frozenset({index + 1}), stateful=False)
+        for index in range(count)
+    ]
+    return plan, draw(st.frozensets(st.integers(0, count - 1)))
+
+
+@given(graphs())
+def test_walking_back_finds_what_was_fused(graph: tuple[list[Step], frozenset[int]]) -> None:
+    """Partitions as the runtime cuts them; every tensor that nobody reads is an output of the model."""
+    plan, taken = graph
+    read = frozenset[int]().union(*(step.reads for step in plan))
+    fused = [step for step in delegate(plan, taken, "npu") if step.processor == "npu"]
+    ops = [node(index, "ADD", sorted(step.reads), [index + 1]) for index, step in enumerate(plan)]
+    for step in fused:
+        others = frozenset[int]().union(*(one.reads for one in plan if not set(one.ops) <= set(step.ops)))
+        outputs = [tensor for tensor in sorted(step.writes) if tensor in others or tensor not in read]
+        ops.append(node(len(ops), "DELEGATE", sorted(step.reads - step.writes), outputs))
+
+    found = walk_back(ops, before=len(ops))
+
+    assert found.nodes == {EXTERNAL: sorted(taken), XNNPACK: []}
+    assert found.partitions[EXTERNAL] == len(fused)

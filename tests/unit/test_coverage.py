@@ -7,11 +7,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner
 from msgspec.structs import replace
 from rich.console import Console
 
+from edgekit.agent.application import load
+from edgekit.agent.coverage import walk_back
 from edgekit.artifact import Artifact, write_artifact
 from edgekit.bench import coverage_run
 from edgekit.bench.coverage import (
@@ -28,8 +31,8 @@ from edgekit.bench.coverage_findings import compare_prediction, coverage_finding
 from edgekit.bench.coverage_run import Start, is_compiled, measure_coverage, start_coverage, start_if_needed
 from edgekit.bench.plan import BenchOptions, Configuration, configurations, read_subject
 from edgekit.bench.samples import RuntimeFacts
-from edgekit.cli.bench_delegate import parse_coverage
-from edgekit.deploy import deploy
+from edgekit.cli.bench_delegate import parse_coverage, parse_options, take_gates
+from edgekit.deploy import deploy, rollback
 from edgekit.device import DeviceTable, choose_delegate, resolve_device
 from edgekit.errors import CoverageError, DeviceFaultError, SelfTestError
 from edgekit.report import print_report
@@ -388,6 +391,50 @@ def test_a_wrong_or_crashing_delegate_never_becomes_active(
 ) -> None:
     with pytest.raises(SelfTestError, match=said):
         deploy(artifact, with_options(connection, **options), target=load_target("x86-64"))
+
+
+def test_a_version_that_comes_back_has_its_options(
+    artifact: Artifact, connection: Connection, root: Path, tmp_path: Path
+) -> None:
+    """Those it passed its self-test with, whatever the device's table says by then; the application has them, too."""
+    newer = make_artifact(
+        tmp_path / "newer",
+        chain(OPS),
+        delegate=artifact.manifest.delegate,
+        precision="float32",
+        target="x86-64",
+        tools={"edgekit": "1"},
+    )
+    target = load_target("x86-64")
+    deploy(artifact, with_options(connection, ops="ADD"), target=target)
+    deploy(newer, with_options(connection, ops="MUL"), target=target)
+
+    back = rollback(with_options(connection, ops="RELU"), name="demo")
+
+    assert back.self_test is not None
+    assert back.self_test.taken[0].nodes == (0, 4)
+    model = load(str(root / "models" / "demo"))._loaded.pipeline.model
+    assert walk_back(model.ops(), model.nodes_before).nodes["external"] == [0, 4]
+
+
+@pytest.mark.parametrize("text", ["95", "101%", "5pt", "many"])
+def test_what_is_no_share_of_ops(text: str) -> None:
+    with pytest.raises(click.BadParameter, match=r"is no share of the ops such as 95%"):
+        parse_coverage(None, None, text)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("texts", [("key",), ("=1",), ("a=1", "a=2")])
+def test_what_is_no_option_of_a_delegate(texts: tuple[str, ...]) -> None:
+    with pytest.raises(click.BadParameter, match="is no KEY=VALUE, or its key was given before"):
+        parse_options(None, None, texts)  # type: ignore[arg-type]
+
+
+def test_gates_ask_for_coverage() -> None:
+    settings = {"min_coverage": 0.9, "require_delegate": False, "coverage": False}
+    gates = take_gates(settings)
+    assert gates.asked
+    assert settings == {"coverage": True}
+    assert parse_options(None, None, ("a=1", "b=x=y")) == {"a": "1", "b": "x=y"}  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("text", "share"), [("95%", 0.95), ("100%", 1.0), ("0%", 0.0)])
