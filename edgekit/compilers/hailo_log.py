@@ -24,6 +24,7 @@ BANDWIDTH = (
 UTILIZATION = ("control_percent", "compute_percent", "memory_percent")
 MAX_ERRORS = 3
 WHOLE_PERCENT = 100
+RAISED = ("Exception", "Error")
 
 HEF_HEADER = struct.Struct(">III")
 """Magic, version, size of the description that follows, big endian; hef_internals.hpp of HailoRT."""
@@ -96,7 +97,7 @@ def _contexts(text: str) -> int | None:
 def _errors(text: str) -> tuple[str, ...]:
     lines = [line.strip() for line in text.replace("\r", "\n").split("\n")]
     said = [line.removeprefix("[error]") for line in lines if line.startswith(("[error]", "Detailed error is:"))]
-    raised = [line for line in lines if re.match(r"(?:[\w.]{1,80}\.)?\w{1,60}(?:Exception|Error): \S", line)]
+    raised = [line for line in lines if re.match(r"[\w.]{1,140}: \S", line) and line.split(":")[0].endswith(RAISED)]
     return tuple(dict.fromkeys(plain(line) for line in (*said, *raised)))[:MAX_ERRORS]
 
 

@@ -39,11 +39,11 @@ PARTITIONED = re.compile(
 )
 CAUSES: tuple[tuple[str, str], ...] = (
     (
-        r"undefined symbol: \S+",
+        r"undefined symbol: \S{1,200}",
         "The plug-in in this ai-edge-litert does not load, whatever is installed: another version of it may.",
     ),
     (
-        r"\S+: (?:cannot open shared object file|file too short|invalid ELF header|wrong ELF class)",
+        r" (?:cannot open shared object file|file too short|invalid ELF header|wrong ELF class)",
         "This library of the maker's SDK is missing or damaged: set sdk_libs to the folder that has it.",
     ),
     (
@@ -57,9 +57,16 @@ CAUSES: tuple[tuple[str, str], ...] = (
             "inputs and outputs (docs/streaming.md), or unroll the layer."
         ),
     ),
-    (r"ERROR: \[[^\]]*\] [^\n]{1,400}", "Compile with another soc_model, or report the model to the NPU's maker."),
+    (
+        r"ERROR: \[[^\]\n]{0,100}\] [^\n]{1,400}",
+        "Compile with another soc_model, or report the model to the NPU's maker.",
+    ),
 )
-"""What is looked for in the log, and what to do about it; the first that is found is said."""
+"""What is looked for in the log, and what to do about it; the first that is found is said, with the word before it
+where it begins with a space. Bounded, as a log may be one long line."""
+
+
+MAX_WORD = 200
 
 
 def check(_target: Target, accelerator: Accelerator, settings: Mapping[str, str], directory: Path) -> str | None:
@@ -199,7 +206,9 @@ def _failure(ran: Ran, what: str = "did not compile the model") -> CompilerError
     for pattern, hint in CAUSES:
         found = re.search(pattern, ran.output)
         if found:
-            return CompilerError(f"{NAME} {what}: {plain(found[0])}.", hint=hint)
+            before = ran.output[max(0, found.start() - MAX_WORD) : found.start()].split()
+            word = before[-1] if before and found[0].startswith(" ") else ""
+            return CompilerError(f"{NAME} {what}: {plain(word + found[0])}.", hint=hint)
     return CompilerError(how_it_ended(NAME, ran), hint="Look for its errors in the log.")
 
 

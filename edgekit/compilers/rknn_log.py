@@ -79,7 +79,7 @@ def parse_log(text: str) -> RknnLog:
         version=version[1] if version else None,
         on_npu=sum(row["target"] == "NPU" for row in inner) if rows else None,
         on_cpu=dict(sorted(Counter(row["op"] for row in inner if row["target"] != "NPU").items())),
-        reasons={name: plain(why) for pattern in FALLBACKS for name, why in pattern.findall(text)},
+        reasons=_reasons(lines),
         figures=figures,
         layers=tuple(_layer(row) for row in inner),
         errors=_errors(lines),
@@ -125,6 +125,13 @@ def _layer(row: dict[str, str]) -> LayerFigures:
             "read_write_kib": float(row["kb"]),
         },
     )
+
+
+def _reasons(lines: list[str]) -> dict[str, str]:
+    found = (
+        pattern.search(line) for line in lines if "to CPU" in line or "Target:CPU" in line for pattern in FALLBACKS
+    )
+    return {row[1]: plain(row[2]) for row in found if row}
 
 
 def _errors(lines: list[str]) -> tuple[str, ...]:

@@ -60,5 +60,5 @@ def one_of(settings: Mapping[str, str], name: str, choices: Sequence[str]) -> st
 
 def plain(said: str) -> str:
     """A tool's own words on one line, without control characters, and not endless."""
-    line = " ".join(re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|[^\x20-\x7e\xa0-\U0010ffff]", " ", said).split())
+    line = " ".join(re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|[^\x20-\x7e\xa0-\U0010ffff]", " ", said[: 10 * MAX_SAID]).split())
     return line if len(line) <= MAX_SAID else line[:MAX_SAID] + " ..."

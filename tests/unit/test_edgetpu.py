@@ -233,3 +233,9 @@ def test_exit_status_0_is_not_believed(tmp_path: Path, cases: Path, monkeypatch:
             log_folder=tmp_path,
             progress=silent,
         )
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("part", ["x", "A 1 ", "ERROR: [", "D RKNN: [1] ", "a.b:", " ", "| Total "])
+def test_one_endless_line_is_read_in_time(part: str) -> None:
+    parse_log(part * (2_000_000 // len(part)))

@@ -181,3 +181,9 @@ def test_wrong_settings_are_refused(
     stand_in(tmp_path, monkeypatch, "")
     with pytest.raises(CompilerError, match=said):
         check_compiler(target(), accelerator("hailo"), settings, tmp_path)
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("part", ["x", "A 1 ", "ERROR: [", "D RKNN: [1] ", "a.b:", " ", "| Total "])
+def test_one_endless_line_is_read_in_time(part: str) -> None:
+    parse_log(part * (2_000_000 // len(part)))

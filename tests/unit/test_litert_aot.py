@@ -158,3 +158,16 @@ def test_an_sdk_of_the_users_own_is_taken(tmp_path: Path, monkeypatch: pytest.Mo
 def test_wrong_settings_are_refused(tmp_path: Path, settings: dict[str, str], said: str) -> None:
     with pytest.raises(CompilerError, match=said):
         check_compiler(target(), accelerator("litert-aot"), settings, tmp_path)
+
+
+@pytest.mark.timeout(10)
+def test_a_failure_of_one_endless_line_is_said_in_time(tmp_path: Path) -> None:
+    asked = request(tmp_path, "litert-aot", b"", {"vendor": "intel_openvino", "soc_model": "PTL"})
+    with pytest.raises(CompilerError, match="libx: file too short"):
+        litert_aot.parse(asked, Ran(status=1, output="x" * 4_000_000 + " libx: file too short" + "ERROR: [" * 100_000))
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("part", ["x", "A 1 ", "ERROR: [", "D RKNN: [1] ", "a.b:", " ", "| Total "])
+def test_one_endless_line_is_read_in_time(part: str) -> None:
+    parse_log(part * (2_000_000 // len(part)))

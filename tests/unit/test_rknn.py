@@ -164,3 +164,9 @@ def test_settings_become_arguments(tmp_path: Path, cases: Path, monkeypatch: pyt
 def test_wrong_settings_are_refused(tmp_path: Path, settings: dict[str, str], said: str) -> None:
     with pytest.raises(CompilerError, match=said):
         check_compiler(target(), accelerator("rknn"), settings, tmp_path)
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("part", ["x", "A 1 ", "ERROR: [", "D RKNN: [1] ", "a.b:", " ", "| Total "])
+def test_one_endless_line_is_read_in_time(part: str) -> None:
+    parse_log(part * (2_000_000 // len(part)))
