@@ -62,7 +62,7 @@ def start_coverage(
     except DeviceFaultError as err:
         told = explain_crash(err, asked.delegate) if is_external(asked.delegate) else err
         if not (allow_fallback and is_external(asked.delegate) and _is_delegate_fault(err)):
-            raise told from err
+            raise told from err.__cause__
         instead = read_reference(model).model if is_compiled(model) else model
         plain: BenchOptions = replace(options, delegate=XNNPACK, delegate_options={})
         started = start_coverage(instead, connection, plain)
