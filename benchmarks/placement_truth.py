@@ -148,7 +148,7 @@ def check_vela(name: str, tflite: bytes, target_name: str) -> Checked | None:
     return Checked(model=name, target=target_name, comparison=found)
 
 
-def _silent(step: str, done: int | None = None, total: int | None = None) -> None:  # noqa: ARG001 - a Progress
+def _silent(step: str, done: int | None = None, total: int | None = None) -> None:
     """No progress is shown."""
 
 

@@ -75,7 +75,8 @@ def half_bias(op: OpInfo, context: Context) -> str | None:
 def unpacked(op: OpInfo, context: Context) -> str | None:
     """DEQUANTIZE and DENSIFY of a constant: done once, where every op that reads the result is taken."""
     if not _unpacks(op, context):
-        return "data that is no constant"
+        first = input_at(op, 0)
+        return f"{first.dtype if first else 'no'} data that is no constant"
     left = next(
         (reader for reader in _readers(op, context) if not _unpacks(reader, context) and not context.fits(reader)), None
     )
