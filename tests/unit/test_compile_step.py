@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgekit.compilers import COMPILERS, edgetpu, litert_aot, tensorrt, vela
+from edgekit.compilers import COMPILERS, edgetpu, hailo, litert_aot, rknn, tensorrt, vela
 from edgekit.compilers.plan import plan_compilation
 from edgekit.compilers.step import check_compiler, compile_model, merged_settings, place_by_compiler
 from edgekit.compilers.types import Compiled, Compiler
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.unit
 COPY = "import shutil; shutil.copyfile({!r}, 'made.tflite')"
 
 
-MODULES: tuple[Compiler, ...] = (edgetpu, litert_aot, tensorrt, vela, fake_compiler)
+MODULES: tuple[Compiler, ...] = (edgetpu, hailo, litert_aot, rknn, tensorrt, vela, fake_compiler)
 """mypy holds each to the protocol."""
 
 

@@ -1,17 +1,24 @@
 """Coral's compiler: recorded logs, and a stand-in on PATH that replays one and hands out a file it really made."""
 
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgekit.build import build
 from edgekit.compilers import Ran, edgetpu
 from edgekit.compilers.edgetpu_log import parse_log
 from edgekit.compilers.step import check_compiler, compile_model
 from edgekit.errors import AuditError, CompilerError
+from edgekit.plan import BuildOptions, plan
 from edgekit.progress import silent
+from edgekit.project import load_project
+from edgekit.target import load_target
 from tests.unit.compile_requests import accelerator, fake_program, path_with, request, target
+from tests.unit.float_networks import network_samples, planted_network
 
 pytestmark = pytest.mark.unit
 
@@ -233,6 +240,59 @@ def test_exit_status_0_is_not_believed(tmp_path: Path, cases: Path, monkeypatch:
             log_folder=tmp_path,
             progress=silent,
         )
+
+
+STAND_IN = """#!{python}
+import sys
+if "--version" in sys.argv:
+    print("Edge TPU Compiler version 16.0.384591198")
+    sys.exit()
+from ai_edge_litert import schema_py_generated as schema
+from edgekit_converters.flatbuffer import read, write
+with open(sys.argv[-1], "rb") as stream:
+    model = read(stream.read())
+graph = model.subgraphs[0]
+count = len(graph.operators)
+code, whole = schema.OperatorCodeT(), schema.OperatorT()
+code.builtinCode, code.deprecatedBuiltinCode, code.customCode, code.version = 32, 32, b"edgetpu-custom-op", 1
+whole.inputs, whole.outputs = graph.inputs, graph.outputs
+model.operatorCodes, graph.operators, model.signatureDefs = [code], [whole], None
+with open("model_edgetpu.tflite", "wb") as stream:
+    stream.write(write(model))
+print("Edge TPU Compiler version 16.0.384591198")
+print("Model compiled successfully in 9 ms.")
+print("On-chip memory used for caching model parameters: 12.50KiB")
+print("Number of Edge TPU subgraphs: 1")
+print(f"Total number of operations: {{count}}")
+"""
+"""Puts the whole graph into one op and drops the signature, as the real one does."""
+
+
+def test_a_whole_build_for_coral(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "edgetpu_compiler"
+    program.write_text(STAND_IN.format(python=sys.executable), encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", path_with(tmp_path / "bin"))
+    (tmp_path / "model.tflite").write_bytes(planted_network(hard=None).tflite)
+    np.savez(tmp_path / "calibration.npz", x=np.concatenate([sample["x"] for sample in network_samples(16)]))
+    chosen = BuildOptions(
+        model=str(tmp_path / "model.tflite"),
+        calibration="calibration.npz",
+        calibrator="min-max",
+        equalize=False,
+        correct_biases=False,
+        compiler_setting=("min_runtime_version=14",),
+    )
+    built = build(plan(load_project(tmp_path), load_target("coral-usb"), chosen, tmp_path))
+    manifest = built.manifest
+    assert (manifest.model, manifest.reference) == ("model_edgetpu.tflite", "reference.tflite")
+    assert manifest.compilation is not None
+    assert manifest.compilation.version == "16.0.384591198"
+    assert (manifest.compilation.ops_on_accelerator, manifest.compilation.ops_on_cpu) == (6, {})
+    assert manifest.compilation.settings == {"min_runtime_version": "14"}
+    assert manifest.compilation.figures["on_chip_used_kib"] == 12.5
+    assert "accelerator-not-proven" in [finding.name for finding in manifest.findings]
 
 
 @pytest.mark.timeout(10)
