@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from edgekit.bench.coverage import CoverageReport, DelegateLibrary, TimeShare
 from edgekit.bench.heat.sustained import SustainedReport, summarize_sustained
 from edgekit.bench.latency import Latency, summarize_processes
 from edgekit.bench.plan import BenchOptions
@@ -23,6 +24,7 @@ from edgekit.bench.stages import Stage, StagesReport
 from edgekit.bench.throughput import Throughput, ThroughputReport
 from edgekit.bench.versus.comparison import ComparedModel, Comparison, ComparisonReport, judge
 from edgekit.entries import FindingEntry
+from edgekit.placement.entries import OpPlacement, Partition, Placement, Transfer
 from edgekit_converters.structure import OpInfo, TensorInfo
 
 RECORDED = Path(__file__).parent / "unit" / "data" / "agent_bench.jsonl"
@@ -114,6 +116,7 @@ def full_report(*, seed: int = 1, secs: int = 600, **changes: Any) -> BenchmarkR
     fields: dict[str, Any] = {
         "findings": (*FINDINGS, *sustained.findings), "energy": ENERGY, "battery": BATTERY_REPORT,
         "sustained": sustained.report, "stages": stages(), "throughput": throughput(), "profile": profile(),
+        "coverage": coverage(),
         "recordings": {"energy": energy_recording(seed=seed), "sustained": sustained.recording}, **changes,
     }  # fmt: skip
     return bench_report(seed=seed, **fields)
@@ -302,6 +305,42 @@ def profiled_process(number: int) -> ProfileSamples:
 def profile() -> ProfileReport:
     """Of seven ops, the pooling the slowest, in two partitions."""
     return summarize_profile([profiled_process(number) for number in range(5)], profiled_ops())
+
+
+def coverage() -> CoverageReport:
+    """A library that took five of seven ops in two partitions, with XNNPACK behind it."""
+    names = ("CONV_2D", "DEPTHWISE_CONV_2D", "CONV_2D", "AVERAGE_POOL_2D", "RESHAPE", "FULLY_CONNECTED", "SOFTMAX")
+    where = ("libnpu.so.2",) * 3 + ("cpu", "libnpu.so.2", "libnpu.so.2", "xnnpack")
+    ops = tuple(
+        OpPlacement(index=index, subgraph=0, op=name, output=f"t{index}", processor=processor, macs=None)
+        for index, (name, processor) in enumerate(zip(names, where, strict=True))
+    )
+    runs = (("libnpu.so.2", (0, 1, 2)), ("cpu", (3,)), ("libnpu.so.2", (4, 5)), ("xnnpack", (6,)))
+    return CoverageReport(
+        delegate="/usr/lib/libnpu.so.2",
+        delegate_options={"device": "npu0"},
+        library=DelegateLibrary(
+            path="/usr/lib/libnpu.so.2.1", bytes=1_234_567, sha256="ab" * 32, version="NPU runtime 2.1"
+        ),
+        route="node by node",
+        placement=Placement(
+            target="rpi4",
+            basis="runtime",
+            told_by="ai-edge-litert 2.3.0",
+            ops=ops,
+            partitions=tuple(Partition(processor=processor, ops=nodes) for processor, nodes in runs),
+            transfers=(Transfer(tensor="t2", bytes=36_864, source="libnpu.so.2", destination="cpu"),),
+        ),
+        ops=7,
+        taken_ops=5,
+        by_ops=5 / 7,
+        by_macs=0.98,
+        partitions=2,
+        time=TimeShare(
+            delegate_ms=4.1, without_ms=10.4, without="xnnpack", gone=0.606, interval=(0.59, 0.62), level=0.95,
+            verdict="faster", rounds=24,
+        ),
+    )  # fmt: skip
 
 
 def comparison_report(

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from edgekit.bench.coverage import CoverageReport, TimeShare
+from edgekit.bench.coverage import NONE, CoverageReport, TimeShare
 from edgekit.report.units import milliseconds
 
 if TYPE_CHECKING:
@@ -94,7 +94,11 @@ def _time(time: TimeShare) -> list[tuple[str, str]]:
     low, high = time.interval
     return [
         ("median with it, ms", milliseconds(time.delegate_ms)),
-        (f"  with {time.without}, ms", milliseconds(time.without_ms)),
+        (f"  with {_plain(time.without)}, ms", milliseconds(time.without_ms)),
         ("time that went away", f"{100 * time.gone:.1f} % ({time.verdict})"),
         (f"  {100 * time.level:.0f} % interval over {time.rounds} rounds", f"{100 * low:.1f} % to {100 * high:.1f} %"),
     ]
+
+
+def _plain(delegate: str) -> str:
+    return "the plain kernels" if delegate == NONE else delegate

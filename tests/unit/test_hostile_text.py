@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from msgspec.structs import replace
 
+from edgekit.bench.coverage import CoverageReport, DelegateLibrary, Fallback
 from edgekit.bench.report import BenchmarkReport
 from edgekit.cli.failures import guarded
 from edgekit.cli.options import print_findings
@@ -37,6 +38,21 @@ STATE = replace(
 )
 PROFILE = reports.profile()
 NAMES = {"kernel": HOSTILE, "op": HOSTILE, "tensor": HOSTILE}
+
+
+def hostile_coverage() -> CoverageReport:
+    """Its library, its options, the ops and who runs them."""
+    found = reports.coverage()
+    library = DelegateLibrary(path=HOSTILE, bytes=1, sha256="ab" * 32, version=HOSTILE)
+    ops = tuple(replace(op, op=HOSTILE, processor=HOSTILE) for op in found.placement.ops)
+    placement = replace(found.placement, told_by=HOSTILE, ops=ops)
+    fallback = Fallback(delegate=HOSTILE, reason=HOSTILE)
+    return replace(
+        found, delegate=HOSTILE, delegate_options={HOSTILE: HOSTILE}, library=library, placement=placement,
+        fallback=fallback,
+    )  # fmt: skip
+
+
 REPORTS = {
     "model": replace(FULL, model=HOSTILE, device=HOSTILE, delegate=HOSTILE, findings=(FINDING,)),
     "machine": replace(FULL, machine=replace(FULL.machine, board=HOSTILE, cpu=HOSTILE, emulated=HOSTILE)),
@@ -45,6 +61,7 @@ REPORTS = {
     "battery": replace(FULL, battery=replace(reports.BATTERY_REPORT, gauge=GAUGE)),
     "stages": replace(FULL, stages=replace(reports.stages(), sample=HOSTILE)),
     "profile": replace(FULL, profile=replace(PROFILE, ops=tuple(replace(op, **NAMES) for op in PROFILE.ops))),
+    "coverage": replace(FULL, coverage=hostile_coverage()),
     "throughput": replace(FULL, throughput=replace(reports.throughput(), reason=HOSTILE)),
     "sustained": replace(FULL, sustained=replace(SUSTAINED, zone=HOSTILE, throttling=(HOSTILE,))),
     "state": replace(FULL, before=STATE, after=STATE),
