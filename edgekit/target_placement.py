@@ -160,7 +160,7 @@ def _ask(
 
 
 def _prediction_only(why: str, fix: str) -> Finding:
-    return Finding(name="prediction-only", severity="info", message=f"{why} What follows is a prediction.", fix=fix)
+    return Finding(name="prediction-only", severity="info", message=f"{why} So there is only a prediction.", fix=fix)
 
 
 def _not_predicted(prediction: Placement, target: Target) -> Iterator[Finding]:
@@ -168,7 +168,7 @@ def _not_predicted(prediction: Placement, target: Target) -> Iterator[Finding]:
         yield Finding(
             name="not-predicted",
             severity="warning",
-            message=f"No source tells which ops {name} takes, so nothing is predicted for it: ops that it takes are "
-            "listed as another processor's.",
+            message=f"No source tells which ops {name} takes, so nothing is predicted for it: what it takes is listed "
+            "as another processor's.",
             fix=f"Build for {target.name} and measure there: `edgekit bench --device NAME` says what ran where.",
         )

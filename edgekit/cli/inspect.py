@@ -10,6 +10,7 @@ from edgekit.cli.options import bar_progress, common, emit, option, output, prin
 if TYPE_CHECKING:
     from edgekit.inspection import Inspection
     from edgekit.micro.examine import Examined
+    from edgekit.target import Target
     from edgekit.target_placement import TargetPlacement
     from edgekit_converters.types import TensorSpec
 
@@ -26,9 +27,9 @@ def command(path: Path, *, target: str | None, compile_it: bool, as_json: bool, 
     """
     from edgekit.inspection import inspect
 
-    found = inspect(path)
-    placed = _placed(found, target, compile_it=compile_it)
-    on_micro = _on_micro(found, target)
+    found, on = _with_target(inspect(path), target)
+    placed = _placed(found, on, compile_it=compile_it) if on else None
+    on_micro = _on_micro(found, on) if on else None
     if as_json:
         emit(_document(found, placed, on_micro))
         return
@@ -43,18 +44,32 @@ def command(path: Path, *, target: str | None, compile_it: bool, as_json: bool, 
         render_placement(placed, whole=verbose)
 
 
-def _placed(found: "Inspection", name: str | None, *, compile_it: bool) -> "TargetPlacement | None":
-    """On the target that is named, else the artifact's; None for a bare file and no target."""
+def _with_target(found: "Inspection", name: str | None) -> "tuple[Inspection, Target | None]":
+    """The target that is named, else the artifact's own; a finding where this machine has no profile of that."""
+    from dataclasses import replace
+
+    from edgekit.errors import TargetError
     from edgekit.target import load_target
+    from edgekit_converters.types import Finding
+
+    if name is not None:
+        return found, load_target(name)
+    if found.artifact is None:
+        return found, None
+    try:
+        return found, load_target(found.artifact.manifest.target)
+    except TargetError as err:
+        said = Finding(name="no-profile", severity="info", message=f"{err.message} No op is placed.", fix=err.hint)
+        return replace(found, findings=(*found.findings, said)), None
+
+
+def _placed(found: "Inspection", target: "Target", *, compile_it: bool) -> "TargetPlacement":
     from edgekit.target_placement import place_on
 
-    name = name or (found.artifact.manifest.target if found.artifact else None)
-    if name is None:
-        return None
     with progress() as bar:
         return place_on(
             found.model.read_bytes(),
-            load_target(name),
+            target,
             found.artifact,
             directory=Path(),
             compile_it=compile_it,
@@ -62,15 +77,11 @@ def _placed(found: "Inspection", name: str | None, *, compile_it: bool) -> "Targ
         )
 
 
-def _on_micro(found: "Inspection", name: str | None) -> "Examined | None":
+def _on_micro(found: "Inspection", target: "Target") -> "Examined | None":
     """In TFLite Micro, where the target is a microcontroller."""
     from edgekit.microcontroller import look_on_micro
-    from edgekit.target import load_target
 
-    name = name or (found.artifact.manifest.target if found.artifact else None)
-    if name is None:
-        return None
-    return look_on_micro(load_target(name), found.model.read_bytes(), found.artifact)
+    return look_on_micro(target, found.model.read_bytes(), found.artifact)
 
 
 def _document(found: "Inspection", placed: "TargetPlacement | None", on_micro: "Examined | None") -> dict[str, Any]:

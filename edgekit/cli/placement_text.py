@@ -26,6 +26,8 @@ def render_placement(found: "TargetPlacement", *, whole: bool) -> None:
     screen, placement = output(), found.placement
     screen.print()
     screen.print(f"on {placement.target}: {says_who(placement)}", markup=False)
+    if placement.not_predicted and not placement.told_by:
+        return  # a table with everything on the CPU would look like an answer
     for line in describe_shares(placement):
         screen.print(f"  {line}", markup=False)
     _table(screen, ("", "processor", "ops", "what"), describe_partitions(placement), whole=whole)
@@ -55,10 +57,11 @@ def says_who(placement: "Placement") -> str:
     """Is it a prediction, and by whom?"""
     if placement.basis != "prediction":
         return f"told by {placement.told_by}."
-    unknown = (
-        f" What {' and '.join(placement.not_predicted)} would take is not known." if placement.not_predicted else ""
-    )
-    return f"a prediction, nothing was run. By {placement.told_by or 'no rules at all'}.{unknown}"
+    unknown = f"What {' and '.join(placement.not_predicted)} would take is not known."
+    if not placement.told_by:
+        return unknown if placement.not_predicted else "no accelerator, so the CPU runs everything."
+    said = f"a prediction, nothing was run. By {placement.told_by}."
+    return f"{said} {unknown}" if placement.not_predicted else said
 
 
 def describe_shares(placement: "Placement") -> Iterator[str]:

@@ -140,7 +140,7 @@ def test_a_compiler_that_fails_leaves_the_prediction(monkeypatch: pytest.MonkeyP
     assert (found.told, found.placement.basis) == (None, "prediction")
     [finding] = [each for each in found.findings if each.name == "prediction-only"]
     assert (finding.message, finding.fix) == (
-        "Vela crashed. What follows is a prediction.",
+        "Vela crashed. So there is only a prediction.",
         "Try another version.",
     )
 
@@ -150,6 +150,18 @@ def test_it_is_not_asked_with_no_compile(monkeypatch: pytest.MonkeyPatch) -> Non
     found = on("ethos-u55-128", chain(["ADD"]), compile_it=False)
     assert found.told is None
     assert "vela is here and was not run" in found.findings[-1].message
+
+
+def test_where_nobody_tells_nothing_is_placed(
+    cases: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    code, out, err = run(["inspect", str(cases / KWS), "--target", "rpi5-hailo-8l"], capsys)
+    assert code == 0
+    assert out.rstrip().endswith("on rpi5-hailo-8l: What hailo-8l would take is not known.")
+    assert "not-predicted" in err
+    code, out, _ = run(["inspect", str(cases / KWS), "--target", "nucleo-h743zi"], capsys)
+    assert "on nucleo-h743zi: no accelerator, so the CPU runs everything." in out
 
 
 @pytest.mark.parametrize(
