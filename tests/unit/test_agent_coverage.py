@@ -172,3 +172,22 @@ def test_walking_back_finds_what_was_fused(graph: tuple[list[Step], frozenset[in
 
     assert found.nodes == {EXTERNAL: sorted(taken), XNNPACK: []}
     assert found.partitions[EXTERNAL] == len(fused)
+
+
+def test_a_tensor_that_is_none_leads_nowhere() -> None:
+    """The runtime writes -1 for an output of WHILE that nobody reads, and for a bias that is left out."""
+    ops = [
+        node(0, "WHILE", [0], [1, -1]),
+        node(1, "FULLY_CONNECTED", [1, 2, -1], [3]),
+        node(2, "DELEGATE", [1, 2], [3]),
+    ]
+    assert walk_back(ops, before=2).nodes[XNNPACK] == [1]
+
+
+def test_an_op_without_outputs_is_known_by_its_inputs() -> None:
+    ops = [
+        node(0, "READ_VARIABLE", [0], [1]),
+        node(1, "ASSIGN_VARIABLE", [0, 1], []),
+        node(2, "DELEGATE", [0, 1], []),
+    ]
+    assert node_by_node(ops, before=2).nodes[XNNPACK] == [1]
