@@ -5,6 +5,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ from edgekit.placement.xnnpack import XNNPACK_CHECKS
 pytestmark = pytest.mark.unit
 
 X = Tensor(shape=(1, 4))
-CONV = {"table": "Conv2DOptions", "strideH": 1, "strideW": 1}
+CONV: dict[str, Any] = {"table": "Conv2DOptions", "strideH": 1, "strideW": 1}
 IMAGE = Tensor(shape=(1, 4, 4, 2))
 
 
