@@ -5,9 +5,12 @@ import re
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
+from edgekit.artifact import write_artifact
 from edgekit.cli import cli
 from edgekit.cli.failures import guarded
+from edgekit.compilers.entries import CompilationEntry
 from edgekit.errors import CompilerError
 from edgekit.placement import Placement, from_taken
 from edgekit.target import Target, load_target
@@ -15,6 +18,7 @@ from edgekit.target_placement import TargetPlacement, place_on
 from edgekit_converters.structure import read_structure
 from edgekit_converters.types import Finding
 from tests.unit.delegate_models import chain
+from tests.unit.test_artifact import manifest
 
 pytestmark = pytest.mark.unit
 CORAL = "models/coral/mobilenet_v1_0.25_128_quant.tflite"
@@ -150,6 +154,41 @@ def test_it_is_not_asked_with_no_compile(monkeypatch: pytest.MonkeyPatch) -> Non
     found = on("ethos-u55-128", chain(["ADD"]), compile_it=False)
     assert found.told is None
     assert "vela is here and was not run" in found.findings[-1].message
+
+
+def test_an_artifact_is_placed_on_its_own_target(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = {"model.tflite": chain(["ADD", "FLOOR_MOD"]), "golden/golden.json": b"{}"}
+    known = write_artifact(tmp_path / "known", files, manifest())
+    code, out, _ = run(["inspect", str(known.path)], capsys)
+    assert code == 0
+    assert "on rpi4: a prediction" in out
+    gone = write_artifact(tmp_path / "gone", files, replace(manifest(), target="gone"))
+    code, out, err = run(["inspect", str(gone.path)], capsys)
+    assert code == 0
+    assert "There is no target 'gone'. No op is placed." in err
+    assert "a prediction" not in out
+
+
+def test_a_compiled_artifact_is_held_against_its_reference(
+    cases: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    compiled = CompilationEntry(
+        compiler="edgetpu", version="14.1", accelerator="edgetpu", settings={}, ops_on_accelerator=31, ops_on_cpu={}
+    )
+    entry = replace(
+        manifest(), target="coral-usb", model="model_edgetpu.tflite", reference="reference.tflite", compilation=compiled
+    )
+    files = {
+        "model_edgetpu.tflite": (cases / CORAL.replace(".tflite", "_edgetpu.tflite")).read_bytes(),
+        "reference.tflite": (cases / CORAL).read_bytes(),
+        "golden/golden.json": b"{}",
+    }
+    made = write_artifact(tmp_path / "coral", files, entry)
+    code, out, _ = run(["inspect", str(made.path)], capsys)
+    assert code == 0
+    assert "on coral-usb: told by edgetpu 14.1." in out
+    assert "edgetpu: 31 of 31 ops" in out
+    assert "The rules predict the same, op for op." in out
 
 
 def test_where_nobody_tells_nothing_is_placed(
