@@ -55,7 +55,7 @@ def command(request: CompileRequest) -> tuple[str, ...]:
     if inputs != ["0"]:
         raise CompilerError(
             f"edgekit calibrates Hailo's compiler for models with one input; this one has {len(inputs)}.",
-            hint="Compile reference.tflite's float model with Hailo's Python interface.",
+            hint="Compile the float model (edgekit build --precision float32 for rpi5) with Hailo's Python interface.",
         )
     script = _script(request.settings, request.directory)
     asked = {
