@@ -133,7 +133,7 @@ def test_every_compiler_has_a_target() -> None:
         ("[1024, 2048", "[-1024, 2048", "memory.ram_mib[0]: Expected `int` >= 1, found -1024", ""),
         ("cache_kib = 1024", "cache_kib = 99999999", "cpu.cache_kib: Expected `int` <= 4194304, found 99999999", ""),
         (
-            "https://www.raspberrypi.com/documentation/computers/processors.html",
+            "https://github.com/raspberrypi/documentation/blob/master/documentation/asciidoc/computers/processors/bcm2711.adoc",
             "the manual",
             "cpu.source: Expected",
             "",
