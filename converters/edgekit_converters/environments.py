@@ -13,8 +13,8 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -51,9 +51,6 @@ class Tool:
     """Arguments of its Python that end well if the tool starts."""
     size_gb: float
     """On the disk."""
-    indexes: Mapping[str, str] = field(default_factory=dict)
-    """Package -> one more index that has a smaller build of the same version (``2.13.0+cpu``); asked for first, and
-    without it the package comes from where the others come from."""
 
     @property
     def version(self) -> str:
@@ -84,7 +81,6 @@ TOOLS = {
         purpose="compiles for Rockchip's NPUs",
         probe=("-c", "import rknn.api, tensorflow"),
         size_gb=2.3,
-        indexes={"torch": "https://download.pytorch.org/whl/cpu"},
     ),
 }
 """Source format, or compiler, -> the tool."""
@@ -192,12 +188,8 @@ def _install(environment: Environment, progress: Progress) -> None:
     tool, seen = environment.tool, 0
     total = len(tool.pins())
     arguments = ["install", "--no-deps", "--only-binary", ":all:", "--progress-bar", "off", "--no-input"]
-    pip = [str(environment.executable), "-m", "pip", *arguments]
     title = f"installing {tool.package} {tool.version}"
-    for name, index in tool.indexes.items():
-        progress(f"{title}: {name}", 0, total)
-        _run([*pip, "--extra-index-url", index, f"{name}=={tool.pins()[name]}"], tool)
-    command = [*pip, "-r", str(tool.requirements)]
+    command = [str(environment.executable), "-m", "pip", *arguments, "-r", str(tool.requirements)]
     with contextlib.closing(_lines(command, tool)) as lines:
         for line in lines:
             named = re.match(r"Collecting ([\w.-]+)", line)

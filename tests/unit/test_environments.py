@@ -37,7 +37,6 @@ cat > "$1/bin/python" <<'EOF'
 #!/bin/sh
 case "$*" in
   *pip*)
-    echo "$*" >> "${FAKE_CALLS:-/dev/null}"
     [ -n "$PIP_TARGET$PYTHONPATH" ] && { echo "misplaced"; exit 9; }
     case "$FAKE_PIP" in
       fail) echo "Collecting one==1"; echo "ERROR: No matching distribution found for one==1"; exit 1;;
@@ -63,14 +62,6 @@ def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tool:
     maker.chmod(0o755)
     monkeypatch.setattr(environments, "find_maker", lambda *_: Maker(version=(3, 12), command=(str(maker),)))
     return replace(TOOLS["onnx"], package="one", requirements=requirements)
-
-
-def test_a_smaller_build_is_asked_for_first(tool: Tool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FAKE_CALLS", str(tmp_path / "calls"))
-    prepare(replace(tool, indexes={"two": "https://example.org/cpu"}), Said())
-    first, second = (tmp_path / "calls").read_text().splitlines()
-    assert first.endswith("--extra-index-url https://example.org/cpu two==2")
-    assert second.endswith(f"-r {tool.requirements}")
 
 
 def nothing_left(folder: Path) -> bool:
