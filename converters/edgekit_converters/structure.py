@@ -4,10 +4,10 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any, Literal, TypeVar
 
 from edgekit_converters.flatbuffer import damaged, dtype_name, read, signature_specs, text
+from edgekit_converters.op_options import enumeration, read_options
 from edgekit_converters.types import TensorSpec
 
 T = TypeVar("T", int, float)
@@ -27,20 +27,8 @@ DTYPE_BITS = {
     **dict.fromkeys(("int32", "uint32", "float32"), 32),
     **dict.fromkeys(("int64", "uint64", "float64", "complex64"), 64),
 }
-ENUMERATIONS = {
-    "padding": "Padding",
-    "fusedActivationFunction": "ActivationFunctionType",
-    "inDataType": "TensorType",
-    "outDataType": "TensorType",
-    "outputType": "TensorType",
-    "mode": "MirrorPadMode",
-    "weightsFormat": "FullyConnectedOptionsWeightsFormat",
-    "kernelType": "LSTMKernelType",
-}
-"""Option -> the schema's enumeration that its number is from."""
 MAX_VALUES_BYTES = 512
 """A longer integer constant is a table, not the parameter of an op."""
-MAX_OPTION_ITEMS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -267,7 +255,7 @@ def _only(values: Any, kind: Callable[[Any], T]) -> T | None:
 def _op(operator: Any, codes: Any, tensors: list[TensorInfo], position: int, subgraph: int) -> OpInfo:
     code = codes[operator.opcodeIndex]
     # Files of before 2020 keep the operator in a byte; newer ones use both fields.
-    name = _enumeration("BuiltinOperator").get(max(code.builtinCode, code.deprecatedBuiltinCode), "UNKNOWN")
+    name = enumeration("BuiltinOperator").get(max(code.builtinCode, code.deprecatedBuiltinCode), "UNKNOWN")
     return OpInfo(
         name=name,
         custom=text(code.customCode) if name == "CUSTOM" else None,
@@ -276,28 +264,8 @@ def _op(operator: Any, codes: Any, tensors: list[TensorInfo], position: int, sub
         outputs=tuple(tensors[index] for index in _indices(operator.outputs)),
         index=position,
         subgraph=subgraph,
-        options=_options(operator),
+        options=read_options(operator),
     )
-
-
-def _options(operator: Any) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for table in (operator.builtinOptions, getattr(operator, "builtinOptions2", None)):
-        for name, value in vars(table).items() if table is not None else ():
-            if name in ENUMERATIONS:
-                found[name] = _enumeration(ENUMERATIONS[name]).get(value, str(value))
-            elif isinstance(value, (bool, int, float)):
-                found[name] = value
-            elif hasattr(value, "__len__") and not isinstance(value, (str, bytes)) and len(value) <= MAX_OPTION_ITEMS:
-                found[name] = tuple(value.tolist() if hasattr(value, "tolist") else value)
-    return found
-
-
-@cache
-def _enumeration(kind: str) -> dict[int, str]:
-    from ai_edge_litert import schema_py_generated as schema
-
-    return {value: name for name, value in vars(getattr(schema, kind)).items() if isinstance(value, int)}
 
 
 def _indices(values: Any) -> Iterator[int]:
