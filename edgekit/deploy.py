@@ -69,14 +69,11 @@ def deploy(
     request = {
         "root": agent.root,
         "name": name,
-        "digest": artifact.digest,
-        "files": {path: {"sha256": entry.sha256, "bytes": entry.bytes} for path, entry in artifact.files.items()},
         "delegate": delegate,
         "delegate_options": options,
         "require_delegate": require_delegate,
-        "hooks": _hooks(settings),
-        "keep_versions": settings.keep_versions,
         "dry_run": dry_run,
+        **_wanted(artifact, settings),
     }
     events = call(agent, "deploy", request, answer=upload.answer, keep_open=True, timeout_s=TIMEOUT_S)
     try:
@@ -240,6 +237,16 @@ def _read(path: Path, offset: int, size: int) -> Iterator[bytes]:
                 raise ArtifactError(f"{path} became shorter while it was sent.", hint="Build the artifact again.")
             size -= len(chunk)
             yield chunk
+
+
+def _wanted(artifact: Artifact, settings: Deploy) -> dict[str, Any]:
+    """What shall be there, and what the application does about it."""
+    return {
+        "digest": artifact.digest,
+        "files": {path: {"sha256": entry.sha256, "bytes": entry.bytes} for path, entry in artifact.files.items()},
+        "hooks": _hooks(settings),
+        "keep_versions": settings.keep_versions,
+    }
 
 
 def _hooks(settings: Deploy) -> dict[str, Any]:

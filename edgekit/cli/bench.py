@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from edgekit.bench.versus.comparison import ComparisonReport
     from edgekit.bench.versus.gate import GateReport
     from edgekit.device import Device
-    from edgekit.history import RunRecord
+    from edgekit.history import Kept, RunRecord
     from edgekit.progress import Progress
     from edgekit.transport import Connection
 
@@ -77,7 +77,7 @@ def command(
     from edgekit.cli.deploy import BUILD, find_artifact
     from edgekit.history import find_baseline, keep
     from edgekit.meters import open_meter
-    from edgekit.report import document, print_report
+    from edgekit.report import document
     from edgekit.report.html import check_html
     from edgekit.transport import connect, find_device
 
@@ -99,9 +99,7 @@ def command(
     kept = keep(report, note=note)  # last: it is what `latest` is asked for
     facts = {**document(report), "run": None if kept.path is None else kept.record.id}
     if not as_json:
-        print_report(report, output(), every_op=verbose)
-        print_findings((*report.findings, *(finding for item in (kept, *also) for finding in item.findings)))
-        say_where(kept)
+        _show(report, kept, also, every_op=verbose)
     write_page([report, *turns], html, facts)
     write_files(report, files, facts)
     if not allow_invalid:
@@ -115,6 +113,14 @@ def command(
         require_no_regression(gate, details=facts)
     if as_json:
         emit(facts)
+
+
+def _show(report: "BenchmarkReport", kept: "Kept", also: "list[Kept]", *, every_op: bool) -> None:
+    from edgekit.report import print_report
+
+    print_report(report, output(), every_op=every_op)
+    print_findings((*report.findings, *(finding for item in (kept, *also) for finding in item.findings)))
+    say_where(kept)
 
 
 def _last(reports: "Iterator[BenchmarkReport]", note: str | None) -> "BenchmarkReport":

@@ -17,6 +17,7 @@ import msgspec
 
 from edgekit.compilers.entries import CompilationEntry
 from edgekit.compilers.process import how_it_ended, run_tool
+from edgekit.compilers.tools import whole_number
 from edgekit.compilers.types import Compiled, CompileRequest, Need, Ran
 from edgekit.errors import CompilerError, foreign_errors
 from edgekit.target import Accelerator, Target
@@ -27,6 +28,8 @@ SETTINGS: Mapping[str, str] = {
     "workspace_mib": "memory that TensorRT may use while it builds, MiB (trtexec --memPoolSize)",
     "optimization_level": "0 to 5, how long TensorRT looks for kernels (trtexec --builderOptimizationLevel)",
 }
+NUMBERS = {"workspace_mib": (1, 1_000_000), "optimization_level": (0, 5)}
+"""Setting -> the least and the most that it may be."""
 NEEDS: frozenset[Need] = frozenset({"float-model"})
 ACCELERATOR_OPS: frozenset[str] = frozenset()
 EXPORTED = "exported.onnx"
@@ -50,14 +53,11 @@ FIGURES = {
 
 
 def check(target: Target, accelerator: Accelerator, settings: Mapping[str, str], directory: Path) -> str | None:  # noqa: ARG001
-    """tf2onnx's version; raises CompilerError where it is missing, or a setting is no number."""
+    """tf2onnx's version; raises CompilerError where it is missing, or a setting is out of its range."""
     from edgekit_converters.to_onnx import tool_version
 
-    for name in SETTINGS:
-        if not settings.get(name, "0").isdigit():
-            raise CompilerError(
-                f"The setting {name} of tensorrt is a number; found {settings[name]!r}.", hint=f"{SETTINGS[name]}."
-            )
+    for name, (lowest, highest) in NUMBERS.items():
+        whole_number(settings, name, lowest, highest)
     with foreign_errors():
         return tool_version()
 

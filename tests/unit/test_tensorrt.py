@@ -89,7 +89,7 @@ def test_an_engine_that_was_not_built_is_an_error_whatever_the_status(
 def test_settings_are_numbers_and_become_arguments(request_: CompileRequest) -> None:
     arguments = tensorrt.trtexec_arguments({"workspace_mib": "512", "optimization_level": "5"})
     assert arguments[-2:] == ("--memPoolSize=workspace:512M", "--builderOptimizationLevel=5")
-    with pytest.raises(CompilerError, match="workspace_mib of tensorrt is a number; found '1 GB'"):
+    with pytest.raises(CompilerError, match="workspace_mib: found '1 GB', expected a whole number from 1 to"):
         tensorrt.check(request_.target, request_.accelerator, {"workspace_mib": "1 GB"}, Path())
 
 
