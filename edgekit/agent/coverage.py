@@ -98,8 +98,8 @@ def describe(found: Taken, delegate: str) -> List[Dict[str, Any]]:
 def walk_back(ops: Ops, before: int) -> Taken:
     """From the outputs of each DELEGATE node back over the model's own ops to its inputs; ``before``: see ``_owner``.
 
-    An op in a delegate's partition whose outputs nobody reads is not reached. The runtime writes -1 for an input that is
-    left out and for a WHILE's output that nobody reads: it is no tensor.
+    An op in a delegate's partition whose outputs nobody reads is not reached. The runtime writes -1 for an input that
+    is left out and for a WHILE's output that nobody reads: it is no tensor.
     """
     own, delegated = _split(ops)
     producers = {int(tensor): op for op in own for tensor in op["outputs"] if tensor >= 0}
