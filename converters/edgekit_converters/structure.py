@@ -171,8 +171,8 @@ def _structure(model: Any, size_bytes: int) -> Structure:
         tensors=tuple(tensors),
         ops=tuple(ops),
         subgraphs=len(model.subgraphs),
-        input_indices=tuple(_indices(model.subgraphs[0].inputs)),
-        output_indices=tuple(_indices(model.subgraphs[0].outputs)),
+        input_indices=tuple(map(_there, _indices(model.subgraphs[0].inputs))),
+        output_indices=tuple(map(_there, _indices(model.subgraphs[0].outputs))),
     )
 
 
@@ -261,11 +261,18 @@ def _op(operator: Any, codes: Any, tensors: list[TensorInfo], position: int, sub
         custom=text(code.customCode) if name == "CUSTOM" else None,
         version=int(code.version),
         inputs=tuple(tensors[index] if index >= 0 else None for index in _indices(operator.inputs)),
-        outputs=tuple(tensors[index] for index in _indices(operator.outputs)),
+        outputs=tuple(tensors[_there(index)] for index in _indices(operator.outputs)),
         index=position,
         subgraph=subgraph,
         options=read_options(operator),
     )
+
+
+def _there(index: int) -> int:
+    """The index as it is; IndexError for a negative one, which Python would count from the end."""
+    if index < 0:
+        raise IndexError(index)
+    return index
 
 
 def _indices(values: Any) -> Iterator[int]:

@@ -7,6 +7,8 @@ becomes ready joins it. Delegates are applied one after another, each to what th
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from heapq import heappop, heappush
+from itertools import pairwise
 
 from edgekit.errors import ModelError
 from edgekit.placement.entries import CPU, Partition, Transfer
@@ -98,43 +100,57 @@ def _fused(subset: Sequence[Step], processor: str) -> Step:
 
 
 def _subsets(plan: Sequence[Step], fits: frozenset[int]) -> list[tuple[bool, list[Step]]]:
-    """Subsets in the order of execution, each with whether the accelerator takes it."""
-    pending = frozenset().union(*(step.writes for step in plan))
-    waiting, found = list(plan), list[tuple[bool, list[Step]]]()
-    while waiting:
-        taken, subset, waiting, pending = _next_subset(waiting, pending, fits)
-        if not subset:
-            raise ModelError(
-                "The ops of the model wait for each other: its graph has a cycle.",
-                hint="The file is damaged; convert it again.",
-            )
+    """Subsets in the order of execution, each with whether the accelerator takes it.
+
+    A subset grows in sweeps over the plan, as in TFLite: what becomes ready behind the sweep joins in the next one.
+    """
+    wanted = [step.processor == CPU and fits.issuperset(step.ops) for step in plan]
+    waits, readers, written = _dependencies(plan)
+    ready: dict[bool, list[int]] = {False: [], True: []}  # heaps of places in the plan
+    for place, count in enumerate(waits):
+        if count == 0:
+            ready[wanted[place]].append(place)
+    found, done = list[tuple[bool, list[Step]]](), 0
+    while ready[False] or ready[True]:
+        taken = not ready[False] or bool(ready[True] and ready[True][0] < ready[False][0])
+        subset: list[Step] = []
+        while ready[taken]:
+            sweep, ready[taken] = ready[taken], []
+            while sweep:
+                place = heappop(sweep)
+                subset.append(plan[place])
+                for other in (reader for tensor in written[place] for reader in readers.pop(tensor, ())):
+                    waits[other] -= 1
+                    if waits[other] == 0:
+                        ahead = wanted[other] == taken and other > place
+                        heappush(sweep if ahead else ready[wanted[other]], other)
         found.append((taken, subset))
+        done += len(subset)
+    if done < len(plan):
+        raise ModelError(
+            "The ops of the model wait for each other: its graph has a cycle.",
+            hint="The file is damaged; convert it again.",
+        )
     return found
 
 
-def _next_subset(
-    waiting: list[Step], pending: frozenset[int], fits: frozenset[int]
-) -> tuple[bool, list[Step], list[Step], frozenset[int]]:
-    taken: bool | None = None
-    subset: list[Step] = []
-    unwritten = set(pending)
-    while True:
-        rest: list[Step] = []
-        blocked = False  # an earlier step with a side effect still waits
-        for step in waiting:
-            ready = not (step.reads & unwritten) and not (step.stateful and blocked)
-            wanted = step.processor == CPU and fits.issuperset(step.ops)
-            if ready and taken is None:
-                taken = wanted
-            if ready and wanted == taken:
-                subset.append(step)
-                unwritten -= step.writes
-            else:
-                rest.append(step)
-                blocked = blocked or step.stateful
-        if len(rest) == len(waiting):
-            return bool(taken), subset, rest, frozenset(unwritten)
-        waiting = rest
+def _dependencies(plan: Sequence[Step]) -> tuple[list[int], dict[int, list[int]], list[set[int]]]:
+    """How many tensors each place of the plan waits for, tensor -> the places that wait for it, what each writes.
+
+    A step with a side effect waits for the one before it, too: as if that wrote a tensor of a negative index for it.
+    """
+    reads, writes = [set(step.reads) for step in plan], [set(step.writes) for step in plan]
+    stateful = [place for place, step in enumerate(plan) if step.stateful]
+    for before, after in pairwise(stateful):
+        writes[before].add(-1 - before)
+        reads[after].add(-1 - before)
+    made = set[int]().union(*writes)
+    readers: dict[int, list[int]] = {}
+    waits = [len(tensors & made) for tensors in reads]
+    for place, tensors in enumerate(reads):
+        for tensor in tensors & made:
+            readers.setdefault(tensor, []).append(place)
+    return waits, readers, writes
 
 
 def partitions_of(plan: Iterable[Step]) -> tuple[Partition, ...]:

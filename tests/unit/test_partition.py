@@ -1,5 +1,6 @@
 """Cutting a graph into what each processor runs: every op once, nothing before what it reads, as TFLite does it."""
 
+import time
 from typing import Any
 
 import pytest
@@ -124,3 +125,12 @@ def test_a_cycle_is_said() -> None:
     with pytest.raises(ModelError, match="its graph has a cycle") as caught:
         plan_of(waiting, {0})
     assert "convert it again" in caught.value.hint
+
+
+@pytest.mark.parametrize("other", ["SIN", "WHILE"])
+def test_thousands_of_partitions_are_found_at_once(other: str) -> None:
+    structure = chain(*("ADD", other) * 1500)
+    begin = time.process_time()
+    plan = plan_of(structure, set(range(0, 3000, 2)))
+    assert time.process_time() - begin < 2  # a walk over all ops for every partition takes ten times as long
+    assert len(partitions_of(plan)) == 3000
