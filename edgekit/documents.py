@@ -55,7 +55,12 @@ def write_json(value: Any) -> bytes:
 
 
 def read_bounded(path: Path, error: type[EdgekitError], *, limit: int = MAX_BYTES) -> bytes:
-    """Bytes of a file of at most ``limit``; raises ``error`` when it is missing, unreadable or too large."""
+    """Bytes of a file of at most ``limit``; raises ``error`` when it is missing, unreadable or too large.
+
+    A named pipe that nobody writes to would be waited for, without an end.
+    """
+    if path.is_fifo():
+        raise error(f"{path} is a named pipe.", hint="Give a file.")
     try:
         with path.open("rb") as stream:
             data = stream.read(limit + 1)

@@ -227,8 +227,8 @@ def _of_accelerator(
     target: Target, place: int, accelerator: Accelerator, folders: tuple[Path, ...]
 ) -> Iterator[_Contradiction]:
     key = f"accelerators[{place}]"
-    if accelerator.name in {other.name for other in target.accelerators[:place]}:
-        free = "a name that no accelerator before it has"
+    if accelerator.name in {"cpu", *(other.name for other in target.accelerators[:place])}:
+        free = "a name that neither the CPU ('cpu') nor an accelerator before it has"
         yield _Contradiction(f"{key}.name", repr(accelerator.name), free, "Name each differently.")
     if accelerator.settings and accelerator.compiler is None:
         yield _Contradiction(

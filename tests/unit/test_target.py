@@ -1,6 +1,7 @@
 """Target profiles: every shipped file is true to its form; an invalid one names file, key, found and expected."""
 
 import json
+import os
 import re
 import tempfile
 import tomllib
@@ -397,3 +398,18 @@ def test_the_page_has_every_profile_and_every_key() -> None:
     for schema in json.loads((ROOT / "docs" / "schema" / "target.json").read_text())["$defs"].values():
         for key in schema.get("properties", {}):
             assert f"`{key}`" in page, key
+
+
+@pytest.mark.parametrize("name", ["xnnpack", "cpu"])
+def test_a_second_accelerator_has_a_name_of_its_own(tmp_path: Path, name: str) -> None:
+    text = (ROOT / "targets" / "rpi4.toml").read_text()
+    more = f'\n[[accelerators]]\nname = "{name}"\nkind = "npu"\ndelegate = "libx.so"\nsource = "https://example.com"\n'
+    (tmp_path / "rpi4.toml").write_text(text + more)
+    with pytest.raises(TargetError, match=rf"accelerators\[1\]\.name: found '{name}', expected a name that neither"):
+        read_target(tmp_path / "rpi4.toml")
+
+
+def test_a_named_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "rpi4.toml")
+    with pytest.raises(TargetError, match="is a named pipe"):
+        read_target(tmp_path / "rpi4.toml")
