@@ -33,8 +33,8 @@ def profile_options(function: F) -> F:
     """Each of them asks for ``--profile``, too."""
     options: tuple[Callable[[F], F], ...] = (
         option("--profile-csv", type=FILE, metavar="FILE", help="The profile's ops as CSV."),
-        option("--trace", type=FILE, metavar="FILE", help="They as a trace for Perfetto and chrome://tracing."),
-        option("--profile-plot", type=FILE, metavar="FILE.svg|png", help="They as a plot."),
+        option("--trace", type=FILE, metavar="FILE", help="The ops as a trace for Perfetto and chrome://tracing."),
+        option("--profile-plot", type=FILE, metavar="FILE.svg|png", help="The ops as a plot."),
     )
     for add in reversed(options):
         function = add(function)

@@ -27,7 +27,10 @@ def list_command(*, as_json: bool, verbose: bool) -> None:  # noqa: ARG001 - ver
         return
     from rich.table import Table
 
-    table = Table("target", "runtime", "accelerators", "memory", "edgekit", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("target", no_wrap=True)  # a name that is cut short cannot be copied
+    for title in ("runtime", "accelerators", "memory", "edgekit"):
+        table.add_column(title)
     for target in targets:
         names = ", ".join(accelerator.name for accelerator in target.accelerators)
         table.add_row(
