@@ -143,6 +143,7 @@ def test_without_data_the_golden_vectors_are_random_and_said_so(
     assert {"golden-random", "accuracy-not-measured"} <= {finding.name for finding in manifest.findings}
 
 
+@pytest.mark.slow
 def test_images_with_declared_preprocessing(cases: Path, tmp_path: Path) -> None:
     images = tmp_path / "images"
     for number, name in enumerate(["cat.bmp", "bird.bmp", "grace_hopper.bmp", "hot_dog.jpg", "face.jpg"]):

@@ -67,6 +67,7 @@ def ask(script: str, argument: Path) -> Any:
     return json.loads(answer.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_corners_of_keras_and_of_the_converter(tmp_path: Path) -> None:
     """from_keras.py: frozen without ``trackable_obj``, which is deprecated since 2.9: if that goes, conversions fall
     back to from_keras_model (4-5 times slower). keras_loops.py: ``Model._flatten_layers`` finds layers inside wrappers,
@@ -87,6 +88,7 @@ def test_corners_of_keras_and_of_the_converter(tmp_path: Path) -> None:
     assert found["whiles"] == [], "RNN.inner_loop no longer looks at ``unroll``"
 
 
+@pytest.mark.slow
 def test_corners_of_torch(tmp_path: Path) -> None:
     """torch_sources.py loads by load_pt2 and TS2EPConverter; torch_program.py reads call_spec, _pytree and _schema."""
     found = ask(TORCH, tmp_path / "model.pt2")

@@ -64,6 +64,7 @@ def test_resnet8(cases: Path, converted: Converted, keras_answers: Path) -> None
     assert (image.dtype, scores.dtype) == ("float32", "float32")
 
 
+@pytest.mark.slow
 def test_vww_with_groups_in_its_depthwise_layers(cases: Path, converted: Converted, keras_answers: Path) -> None:
     source = cases / "models/keras_h5/vww_mobilenetv1_025_96.h5"
     model = converted(source)

@@ -55,6 +55,7 @@ def resnet20(cases: Path, tmp_path_factory: pytest.TempPathFactory) -> FloatMode
     return convert(open_source(PT2, directory=cases, layout="nhwc"), log_folder=tmp_path_factory.mktemp("logs"))
 
 
+@pytest.mark.slow
 def test_resnet20_of_a_pt2_of_a_newer_torch(resnet20: FloatModel) -> None:
     assert [(spec.name, spec.shape, spec.permutation) for spec in resnet20.inputs] == [
         ("x", (1, 32, 32, 3), (0, 2, 3, 1))
