@@ -10,7 +10,7 @@ from pathlib import Path
 
 from edgekit.compilers.edgetpu_log import EdgeTpuLog, parse_log
 from edgekit.compilers.entries import CompilationEntry
-from edgekit.compilers.process import how_it_ended, run_tool
+from edgekit.compilers.process import how_it_ended, read_made, run_tool
 from edgekit.compilers.tools import ask_version, find_tool, one_of, whole_number
 from edgekit.compilers.types import Compiled, CompileRequest, Need, Ran
 from edgekit.errors import CompilerError
@@ -64,7 +64,7 @@ def parse(request: CompileRequest, ran: Ran) -> Compiled:
         raise _failure(log, ran)
     return Compiled(
         name=OUTPUT,
-        model=made.read_bytes(),
+        model=read_made(made),
         entry=CompilationEntry(
             compiler="edgetpu",
             version=log.version,

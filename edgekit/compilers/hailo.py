@@ -12,7 +12,7 @@ from pathlib import Path
 
 from edgekit.compilers.entries import CompilationEntry
 from edgekit.compilers.hailo_log import HailoLog, check_hef, parse_log
-from edgekit.compilers.process import how_it_ended, run_tool
+from edgekit.compilers.process import how_it_ended, read_made, run_tool
 from edgekit.compilers.tools import ask_version, find_tool, one_of
 from edgekit.compilers.types import Compiled, CompileRequest, Need, Ran
 from edgekit.errors import CompilerError
@@ -79,7 +79,7 @@ def parse(request: CompileRequest, ran: Ran) -> Compiled:
     made = request.folder / NAME
     if not log.succeeded or ran.status != 0 or not made.is_file():
         raise _failure(log, ran)
-    model = made.read_bytes()
+    model = read_made(made)
     check_hef(model)
     return Compiled(
         name=NAME,

@@ -7,14 +7,13 @@ https://github.com/google-ai-edge/LiteRT/blob/main/litert/python/aot/core/apply_
 
 import os
 import re
-import subprocess
 from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
 
 from edgekit.compilers.entries import CompilationEntry
 from edgekit.compilers.litert_vendors import VENDORS, Vendor, libraries, models, plugin, search_path, wheel
-from edgekit.compilers.process import how_it_ended, run_tool
+from edgekit.compilers.process import ask, how_it_ended, read_made, run_tool
 from edgekit.compilers.tools import VERSION_TIMEOUT_S, one_of, plain, whole_number
 from edgekit.compilers.types import Compiled, CompileRequest, Need, Ran
 from edgekit.errors import CompilerError
@@ -116,7 +115,7 @@ def parse(request: CompileRequest, ran: Ran) -> Compiled:
     told = int(figures["ops_total"] - figures["ops_selected"]) if figures else None
     return Compiled(
         name=made.name,
-        model=made.read_bytes(),
+        model=read_made(made),
         entry=CompilationEntry(
             compiler="litert-aot",
             version=metadata.version("ai-edge-litert"),
@@ -162,18 +161,13 @@ def _libraries(vendor: Vendor, settings: Mapping[str, str], directory: Path) -> 
 
 def _load(library: Path, folders: tuple[Path, ...]) -> None:
     """Does the plug-in load at all? 0.1 s, and what is missing is known before the model is converted."""
-    told = subprocess.run(
-        [wheel() / TOOL, "--cmd=info", f"--libs={library.parent}", "--err=--"],
-        env={**os.environ, "LD_LIBRARY_PATH": search_path(folders)},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        timeout=VERSION_TIMEOUT_S,
-        check=False,
+    told = ask(
+        (str(wheel() / TOOL), "--cmd=info", f"--libs={library.parent}", "--err=--"),
+        timeout_s=VERSION_TIMEOUT_S,
+        environment={**os.environ, "LD_LIBRARY_PATH": search_path(folders)},
     )
-    output = told.stdout.decode(errors="replace")
-    if "Loaded 0 plugins" in output:
-        raise _failure(Ran(status=told.returncode, output=output), "cannot load its plug-in")
+    if "Loaded 0 plugins" in told.output:
+        raise _failure(told, "cannot load its plug-in")
 
 
 def _flags(vendor: Vendor, settings: Mapping[str, str]) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import selectors
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from edgekit.compilers.types import CompileRequest, Ran
@@ -15,6 +15,8 @@ from edgekit.errors import CompilerError
 TIMEOUT_S = 1800.0
 MAX_OUTPUT_BYTES = 16 * 2**20
 """Many times what a compiler says of a model with thousands of layers."""
+MAX_MADE_BYTES = 2**31 - 1
+"""Of a file that a compiler makes: as large as a .tflite can be."""
 TICK_S = 0.05
 """How often it is looked whether the process still lives: what it started may hold its output open."""
 CHUNK_BYTES = 2**16
@@ -42,11 +44,45 @@ def run_tool(
     ours. Raises CompilerError where it cannot be started, takes longer than ``timeout_s`` seconds, or says more than
     ``MAX_OUTPUT_BYTES``.
     """
-    name = Path(command[0]).name
+    kept = bytearray()
+    with request.log.open("wb") as log, _started(command, request.folder, environment) as process:
+        for chunk in _chunks(process, command, timeout_s):
+            log.write(chunk)
+            kept += chunk
+            line = chunk.decode(errors="replace").strip().rpartition("\n")[2]
+            if line:
+                said(line)
+        return Ran(status=process.wait(), output=kept.decode(errors="replace"))
+
+
+def ask(command: Sequence[str], *, timeout_s: float, environment: Mapping[str, str] | None = None) -> Ran:
+    """What a tool says in a short call, such as its version; limits and errors as of ``run_tool``."""
+    with _started(command, None, environment) as process:
+        output = b"".join(_chunks(process, command, timeout_s))
+        return Ran(status=process.wait(), output=output.decode(errors="replace"))
+
+
+def read_made(path: Path) -> bytes:
+    """A file that a tool wrote; raises CompilerError for a link, and for one that no accelerator's memory holds."""
+    if path.is_symlink():
+        raise CompilerError(f"{path.name} is a link and no file of its own.", hint="Look into the log for its errors.")
+    size = path.stat().st_size
+    if size > MAX_MADE_BYTES:
+        raise CompilerError(
+            f"{path.name} has {size:,} bytes, more than {MAX_MADE_BYTES:,}.", hint="Look into the log for its errors."
+        )
+    return path.read_bytes()
+
+
+@contextlib.contextmanager
+def _started(
+    command: Sequence[str], folder: Path | None, environment: Mapping[str, str] | None
+) -> "Iterator[subprocess.Popen[bytes]]":
+    """The running tool; its whole group is killed at the end."""
     try:
         process = subprocess.Popen(
             command,
-            cwd=request.folder,
+            cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -54,22 +90,10 @@ def run_tool(
             start_new_session=True,
         )
     except OSError as err:
-        raise CompilerError(f"{name} cannot be started: {err.strerror}.", hint="Check that it is executable.") from err
-    kept = bytearray()
+        message = f"{Path(command[0]).name} cannot be started: {err.strerror}."
+        raise CompilerError(message, hint="Check that it is executable.") from err
     try:
-        with request.log.open("wb") as log:
-            for chunk in _chunks(process, name, timeout_s):
-                log.write(chunk)
-                kept += chunk
-                if len(kept) > MAX_OUTPUT_BYTES:
-                    raise CompilerError(
-                        f"{name} said more than {MAX_OUTPUT_BYTES // 2**20} MiB and was ended.",
-                        hint="Look into its log; it does not do what a compiler does.",
-                    )
-                line = chunk.decode(errors="replace").strip().rpartition("\n")[2]
-                if line:
-                    said(line)
-        return Ran(status=process.wait(), output=kept.decode(errors="replace"))
+        yield process
     finally:
         _kill_group(process)
 
@@ -87,9 +111,10 @@ def how_it_ended(name: str, ran: Ran) -> str:
     return f"{name} {how}: {' / '.join(last)}" if last else f"{name} {how} and said nothing."
 
 
-def _chunks(process: "subprocess.Popen[bytes]", name: str, timeout_s: float) -> Iterator[bytes]:
-    """What it says, until it ends."""
+def _chunks(process: "subprocess.Popen[bytes]", command: Sequence[str], timeout_s: float) -> Iterator[bytes]:
+    """What it says, until it ends; raises CompilerError past ``timeout_s`` and ``MAX_OUTPUT_BYTES``."""
     assert process.stdout is not None  # noqa: S101 - Popen was told to make it
+    name, count = Path(command[0]).name, 0
     end = time.monotonic() + timeout_s
     with process.stdout as stream, selectors.DefaultSelector() as selector:
         os.set_blocking(stream.fileno(), False)
@@ -98,6 +123,12 @@ def _chunks(process: "subprocess.Popen[bytes]", name: str, timeout_s: float) -> 
             ended = process.poll() is not None  # asked first: what it said before it ended is still read
             ready = selector.select(0 if ended else TICK_S)
             chunk = os.read(stream.fileno(), CHUNK_BYTES) if ready else b""
+            count += len(chunk)
+            if count > MAX_OUTPUT_BYTES:
+                raise CompilerError(
+                    f"{name} said more than {MAX_OUTPUT_BYTES // 2**20} MiB and was ended.",
+                    hint="Look into its log; it does not do what a compiler does.",
+                )
             if chunk:
                 yield chunk
             elif ended:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from edgekit.compilers.entries import CompilationEntry
-from edgekit.compilers.process import how_it_ended, run_tool
+from edgekit.compilers.process import how_it_ended, read_made, run_tool
 from edgekit.compilers.rknn_log import RknnLog, parse_log
 from edgekit.compilers.tools import one_of, whole_number
 from edgekit.compilers.types import Compiled, CompileRequest, Need, Ran
@@ -81,7 +81,7 @@ def parse(request: CompileRequest, ran: Ran) -> Compiled:
     made = request.folder / NAME
     if not log.built or not made.is_file():
         raise _failure(log, ran)
-    model = made.read_bytes()
+    model = read_made(made)
     check_file(model, request.settings["target_platform"])
     if log.on_npu == 0:
         listed = ", ".join(f"{count} {name}" for name, count in log.on_cpu.items()) or "no op at all"

@@ -2,9 +2,9 @@
 
 import re
 import shutil
-import subprocess
 from collections.abc import Mapping, Sequence
 
+from edgekit.compilers.process import ask
 from edgekit.errors import CompilerError
 
 VERSION_TIMEOUT_S = 120.0
@@ -24,15 +24,8 @@ def find_tool(name: str, *, hint: str) -> str:
 def ask_version(command: Sequence[str], pattern: str) -> str | None:
     """First group of ``pattern`` in what ``command`` says; None where it says something else or does not end."""
     try:
-        said = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=VERSION_TIMEOUT_S,
-            check=False,
-        ).stdout.decode(errors="replace")
-    except (OSError, subprocess.TimeoutExpired):
+        said = ask(command, timeout_s=VERSION_TIMEOUT_S).output
+    except CompilerError:
         return None
     found = re.search(pattern, said)
     return found[1] if found else None

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from edgekit.compilers.audit import check_memory, read_compiled
 from edgekit.compilers.entries import CompilationEntry
-from edgekit.compilers.process import how_it_ended, run_tool
+from edgekit.compilers.process import how_it_ended, read_made, run_tool
 from edgekit.compilers.types import Compiled, CompileRequest, Need, Ran
 from edgekit.compilers.vela_config import OWN_CONFIG, SETTINGS, check_settings, config_file, own_config
 from edgekit.compilers.vela_report import parse_cpu_count, parse_layers, parse_reasons, parse_summary
@@ -70,7 +70,7 @@ def parse(request: CompileRequest, ran: Ran) -> Compiled:
     if ran.status != 0 or not made.is_file():
         raise CompilerError(how_it_ended("Vela", ran), hint=_advice(ran))
     reference = read_structure(request.model.read_bytes())
-    tflite = made.read_bytes()
+    tflite = read_made(made)
     read_compiled(tflite, "Vela")
     figures = parse_summary(_report(request, f"{stem}_summary_*.csv"))
     entry = CompilationEntry(

@@ -242,6 +242,39 @@ def test_exit_status_0_is_not_believed(tmp_path: Path, cases: Path, monkeypatch:
         )
 
 
+@pytest.mark.parametrize(
+    ("makes", "said"),
+    [
+        ("ln -s /etc/hostname", "model_edgetpu.tflite is a link"),
+        ("truncate -s 8G", "has 8,589,934,592 bytes"),
+        ("mkfifo", "did not compile|wrote no"),
+    ],
+)
+def test_what_is_no_file_of_its_own_is_refused(
+    tmp_path: Path, cases: Path, monkeypatch: pytest.MonkeyPatch, makes: str, said: str
+) -> None:
+    (tmp_path / "said.log").write_text(MAPPED)
+    lines = f"cat '{tmp_path}/said.log'\n{makes} model_edgetpu.tflite\n"
+    fake_program(tmp_path / "bin", "edgetpu_compiler", lines)
+    monkeypatch.setenv("PATH", path_with(tmp_path / "bin"))
+    with pytest.raises(CompilerError, match=said):
+        compile_model(
+            (cases / "models" / "coral" / "mobilenet_v1_0.25_128_quant.tflite").read_bytes(),
+            target=target(),
+            accelerator=accelerator("edgetpu"),
+            settings={},
+            directory=tmp_path,
+            log_folder=tmp_path,
+            progress=silent,
+        )
+
+
+def test_a_version_without_an_end_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_program(tmp_path / "bin", "edgetpu_compiler", "yes\n")
+    monkeypatch.setenv("PATH", path_with(tmp_path / "bin"))
+    assert check_compiler(target(), accelerator("edgetpu"), {}, tmp_path)[1] is None
+
+
 STAND_IN = """#!{python}
 import sys
 if "--version" in sys.argv:
