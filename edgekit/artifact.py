@@ -62,7 +62,8 @@ def of_reference(artifact: Artifact) -> tuple[Finding, ...]:
             severity="info",
             message=f"This is of {artifact.manifest.reference}, which {artifact.manifest.model} was compiled from: "
             f"only {where} runs the compiled file, and accuracy there is not proven by it.",
-            fix="Where the device is at hand, `edgekit evaluate --device NAME` proves it.",
+            fix="Where edgekit reaches the device, `edgekit evaluate --device NAME` proves it; elsewhere golden/ "
+            "holds inputs and expected outputs to compare with.",
         ),
     )
 

@@ -140,7 +140,7 @@ def _ask(
     except CompilerError as err:
         return None, [_prediction_only(f"{name} cannot be asked: {err.message}", err.hint)]
     if name not in QUICK:
-        why = f"{name} is here, but takes long or needs more than this file, so it was not run."
+        why = f"{name} takes long or needs more than this file, so it was not run to look."
         return None, [_prediction_only(why, "`edgekit build` compiles, and says what the compiler took.")]
     if not compile_it:
         return None, [_prediction_only(f"{name} is here and was not run.", "Leave --no-compile away.")]
@@ -160,7 +160,17 @@ def _ask(
 
 
 def _prediction_only(why: str, fix: str) -> Finding:
-    return Finding(name="prediction-only", severity="info", message=f"{why} So there is only a prediction.", fix=fix)
+    return Finding(name="prediction-only", severity="info", message=why, fix=fix)
+
+
+def _who_knows(target: Target) -> str:
+    """Who tells what ran where, where no rules do."""
+    if target.support.deploy == "ready":
+        return f"Build for {target.name} and measure there: `edgekit bench --device NAME` says what ran where."
+    accelerator = compiled_for(target)
+    if accelerator is None:
+        return f"Its own tools say it. {target.support.missing}"
+    return f"`edgekit build --target {target.name}` says what {accelerator.compiler} took, where it tells."
 
 
 def _not_predicted(prediction: Placement, target: Target) -> Iterator[Finding]:
@@ -168,7 +178,7 @@ def _not_predicted(prediction: Placement, target: Target) -> Iterator[Finding]:
         yield Finding(
             name="not-predicted",
             severity="warning",
-            message=f"No source tells which ops {name} takes, so nothing is predicted for it: what it takes is listed "
-            "as another processor's.",
-            fix=f"Build for {target.name} and measure there: `edgekit bench --device NAME` says what ran where.",
+            message=f"No source tells which ops {name} takes, so nothing is predicted for it"
+            + (": what it takes is listed as another processor's." if prediction.told_by else "."),
+            fix=_who_knows(target),
         )

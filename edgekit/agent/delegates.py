@@ -137,6 +137,12 @@ def _loaded_from(function: Any) -> Optional[str]:
 def _explain(library: str, said: str) -> DelegateRefused:
     """dlopen(3) failed; what it said is text for people, the same in glibc for decades."""
     missing, undefined, old = MISSING.search(said), UNDEFINED.search(said), TOO_OLD.search(said)
+    if missing and missing.group("what") == library and ".so" not in library and "/" not in library:
+        return DelegateRefused(
+            "%s is no library that a TFLite runtime loads." % library,
+            "A model made for it runs in a firmware, an app or another runtime: `edgekit target show TARGET` says "
+            "where. On this device measure the artifact's reference.tflite.",
+        )
     if missing and missing.group("what") == library:
         return DelegateRefused(
             "The loader of the device finds no %s." % library,

@@ -74,8 +74,11 @@ def describe_compilation(entry: "CompilationEntry") -> "Iterator[str]":
     """What the compiler did with the model, and what it expects of it; none of it is measured."""
     version = f" {entry.version}" if entry.version else ""
     left = ", ".join(f"{count} {name}" for name, count in entry.ops_on_cpu.items())
-    taken = "an unknown number of" if entry.ops_on_accelerator is None else str(entry.ops_on_accelerator)
-    yield f"compiled by {entry.compiler}{version}: {taken} ops on {entry.accelerator}, {left or 'none'} on the CPU"
+    if entry.ops_on_accelerator is None:
+        yield f"{entry.compiler}{version}: which ops run on {entry.accelerator} is not known"
+    else:
+        taken = f"{entry.ops_on_accelerator} ops on {entry.accelerator}"
+        yield f"compiled by {entry.compiler}{version}: {taken}, {left or 'none'} on the CPU"
     for name in entry.ops_on_cpu:
         if name in entry.reasons:
             yield f"  {name}: {entry.reasons[name]}"

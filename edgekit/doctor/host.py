@@ -104,7 +104,7 @@ def _environments() -> Iterator[Check]:
 def environment_check(environment: Environment) -> Check:
     """A tool's environment as a line of the table."""
     tool, state = environment.tool, environment.state
-    fix: str | None = f"edgekit doctor --install {tool.extra} (or it is made on first use)"
+    fix: str | None = f"edgekit doctor --install {tool.extra}"
     if state == "ready":
         fix, found = None, f"{tool.version}, Python {environment.python}, {environment.folder}"
     else:

@@ -40,6 +40,13 @@ def test_no_library_of_that_name() -> None:
     assert "ldconfig -p" in err.hint
 
 
+@pytest.mark.parametrize("name", ["ethos-u", "tensorrt"])
+def test_what_an_artifact_was_made_for_is_no_library(name: str) -> None:
+    err = refuse(name)
+    assert str(err) == f"{name} is no library that a TFLite runtime loads."
+    assert "reference.tflite" in err.hint
+
+
 def test_no_library_at_all(tmp_path: Path) -> None:
     path = tmp_path / "delegate.so"
     path.write_text("GROUP ( libdelegate.so.1 )\n")
