@@ -1,9 +1,13 @@
 """What the Edge TPU's compiler asks of an op beyond dtypes and options: the checks of ``targets/rules/edgetpu.toml``.
 
-Source: the table "Supported operations" of https://coral.ai/docs/edgetpu/models-intro/, its column for the runtime 14.
+Source: the table "Supported operations" of https://coral.ai/docs/edgetpu/models-intro/, its column for the runtime 14,
+and its copy https://developer.axis.com/computer-vision/on-device/system-on-chip/artpec-7/supported-ops/. Where it says
+"batch", the first axis is meant whatever the rank: a prediction for the CPU that is wrong costs less than one for the
+Edge TPU.
 """
 
 import math
+from itertools import dropwhile
 
 from edgekit.placement.context import Context
 from edgekit.placement.operands import axes_of, computed_parameters
@@ -37,9 +41,12 @@ def even_dilation(op: OpInfo, context: Context) -> str | None:
 
 
 def padding_by_zeros(op: OpInfo, context: Context) -> str | None:  # noqa: ARG001 - a check
-    """CONCATENATION: a constant only as one of two inputs."""
+    """CONCATENATION: a constant only as one of two inputs, and all of it zero."""
     constants = [tensor for tensor in op.inputs if tensor is not None and tensor.constant]
-    return "a constant among more than two inputs" if constants and len(op.inputs) > _PAIR else None
+    if constants and len(op.inputs) > _PAIR:
+        return "a constant among more than two inputs"
+    known = all(tensor.values is not None and set(tensor.values) <= {tensor.zero_point or 0} for tensor in constants)
+    return None if known else "a constant that is not known to be zeros"
 
 
 def flat_output(op: OpInfo, context: Context) -> str | None:
@@ -55,10 +62,7 @@ def no_batch_axis(op: OpInfo, context: Context) -> str | None:
     axes = axes_of(op)
     if axes is None:
         return constant_parameters(op, context) or "axes that are not in the file"
-    first = op.inputs[0]
-    if first is not None and len(first.shape) > INNERMOST and 0 in axes:
-        return "a reduction over the batch"
-    return None
+    return "a reduction over the batch" if 0 in axes else None
 
 
 def mean(op: OpInfo, context: Context) -> str | None:
@@ -88,11 +92,23 @@ def slope_a_channel(op: OpInfo, context: Context) -> str | None:
 def unpadded_batch(op: OpInfo, context: Context) -> str | None:
     """PAD: constant, and not of the batch."""
     paddings: TensorInfo | None = op.inputs[1] if len(op.inputs) > 1 else None
-    if paddings is not None and paddings.values and len(paddings.shape) > 1 and paddings.shape[0] > INNERMOST:
-        before, after = paddings.values[:2]
-        if before or after:
-            return "a padding of the batch"
+    if paddings is not None and paddings.values and any(paddings.values[:_PAIR]):
+        return "a padding of the batch"
     return constant_parameters(op, context)
+
+
+def unpacked_batch(op: OpInfo, context: Context) -> str | None:  # noqa: ARG001 - a check
+    """PACK: not along the batch."""
+    axis, rank = op.options.get("axis", 0), len(op.outputs[0].shape)
+    return "packing along the batch" if axis in {0, -rank} else None
+
+
+def leading_ones(op: OpInfo, context: Context) -> str | None:  # noqa: ARG001 - a check
+    """SQUEEZE: only ones in front of every larger dimension go, so that nothing moves in memory."""
+    before, after = () if op.inputs[0] is None else op.inputs[0].shape, op.outputs[0].shape
+    if _without_leading_ones(before) == _without_leading_ones(after):
+        return None
+    return f"a dimension behind a larger one squeezed out of {list(before)}"
 
 
 def unit_strides(op: OpInfo, context: Context) -> str | None:
@@ -101,6 +117,10 @@ def unit_strides(op: OpInfo, context: Context) -> str | None:
     if strides is not None and strides.values is not None and set(strides.values) != {1}:
         return f"strides {list(strides.values)}, taken is 1"
     return constant_parameters(op, context)
+
+
+def _without_leading_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(dropwhile(lambda size: size == 1, shape))
 
 
 _PAIR = 2
@@ -116,6 +136,8 @@ EDGETPU_CHECKS = {
     "edgetpu-one-vector": one_vector,
     "edgetpu-slope-a-channel": slope_a_channel,
     "edgetpu-unpadded-batch": unpadded_batch,
+    "edgetpu-unpacked-batch": unpacked_batch,
+    "edgetpu-leading-ones": leading_ones,
     "edgetpu-unit-strides": unit_strides,
 }
 """Name in ``targets/rules/edgetpu.toml`` -> check."""
