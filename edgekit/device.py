@@ -75,9 +75,17 @@ def choose_delegate(
     """The delegate to use, and the options it is loaded with.
 
     asked: the command line's, which comes before the device's, which comes before the model's ``own``. Options go with
-    the library they are for, by its file name: another library gets none of them. xnnpack and none take no options.
+    the library they are for, by its file name: another library gets none of them.
+
+    Raises:
+        DeviceConfigError: ``asked_options`` for xnnpack or none, which take no options.
     """
     delegate = asked or table.delegate or own
+    if delegate in PLAIN_DELEGATES and asked_options:
+        raise DeviceConfigError(
+            f"The delegate {delegate} takes no options; {', '.join(sorted(asked_options))} was given.",
+            hint="Name the library that they are for with --delegate, or leave --delegate-option away.",
+        )
     if delegate in PLAIN_DELEGATES:
         return delegate, {}
     given = ((own, own_options), (table.delegate or own, table.delegate_options), (delegate, asked_options))

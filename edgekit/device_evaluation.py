@@ -272,7 +272,9 @@ def _load(path: Path) -> Model:
 
 
 def _refused(err: ModelRefused) -> ModelError:
-    return ModelError(f"The model does not run here: {err}.", hint="`edgekit inspect` shows what is in it.")
+    return ModelError(
+        f"The model does not run here: {str(err).rstrip('.')}.", hint="`edgekit inspect` shows what is in it."
+    )
 
 
 def _value(scores: "Scores") -> float:

@@ -94,7 +94,9 @@ def runner(tflite: bytes, *, num_threads: int = 1) -> "Run":
     from edgekit.agent.runtime import Model, ModelRefused, dequantize, quantize
 
     def refused(err: ModelRefused) -> ModelError:
-        return ModelError(f"The model does not run here: {err}.", hint="`edgekit inspect` shows what is in it.")
+        return ModelError(
+            f"The model does not run here: {str(err).rstrip('.')}.", hint="`edgekit inspect` shows what is in it."
+        )
 
     try:
         model = Model(tflite, num_threads=num_threads)

@@ -94,4 +94,6 @@ def _show(described: tuple[Any, ...]) -> str:
 
 
 def _refused(err: ModelRefused) -> ModelError:
-    return ModelError(f"The model does not run here: {err}.", hint="`edgekit inspect` shows what is in it.")
+    return ModelError(
+        f"The model does not run here: {str(err).rstrip('.')}.", hint="`edgekit inspect` shows what is in it."
+    )

@@ -101,14 +101,20 @@ def describe_refusals(found: "TargetPlacement") -> Iterator[tuple[str, ...]]:
         for op in (found.prediction.ops if found.prediction else ())
         for refusal in op.refusals
     }
-    groups: dict[tuple[str, str, str, str], list[OpPlacement]] = {}
+    groups: dict[tuple[str, str, str], dict[str, list[OpPlacement]]] = {}
     for op in found.placement.ops:
         for refusal in op.refusals:
             change = refusal.change or advice.get((op.subgraph, op.index, refusal.accelerator), "")
-            groups.setdefault((op.op, refusal.accelerator, refusal.reason, change), []).append(op)
-    for (name, accelerator, reason, change), ops in groups.items():
-        first = f"#{ops[0].index}" + (f" in subgraph {ops[0].subgraph}" if ops[0].subgraph else "")
-        yield f"{name} {first}" if len(ops) == 1 else f"{len(ops)} {name} from {first}", accelerator, reason, change
+            kinds = groups.setdefault((refusal.accelerator, refusal.reason, change), {})
+            kinds.setdefault(op.op, []).append(op)
+    for (accelerator, reason, change), kinds in groups.items():
+        yield ", ".join(_refused(name, ops) for name, ops in kinds.items()), accelerator, reason, change
+
+
+def _refused(name: str, ops: "list[OpPlacement]") -> str:
+    """``SOFTMAX #15``, ``9 CONV_2D from #0``."""
+    first = f"#{ops[0].index}" + (f" in subgraph {ops[0].subgraph}" if ops[0].subgraph else "")
+    return f"{name} {first}" if len(ops) == 1 else f"{len(ops)} {name} from {first}"
 
 
 def describe_differences(found: "TargetPlacement") -> Iterator[str]:

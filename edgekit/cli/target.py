@@ -106,9 +106,10 @@ def new_command(
     err = console()
     err.print(f"Wrote {path}, which says what {source} does.", markup=False)
     err.print("Next: correct what is different, each fact with its source; docs/targets.md explains every key.")
-    err.print(
-        f"Then: edgekit target show {name}, edgekit build --target {name}, edgekit device add NAME --target {name}."
-    )
+    steps = [f"edgekit target show {name}", f"edgekit build --target {name}"]
+    if target.support.deploy == "ready":
+        steps.append(f"edgekit device add NAME --target {name}")
+    err.print(f"Then: {', '.join(steps)}.")
     rules = sorted({item.rules for item in target.accelerators if item.rules is not None})
     if rules:
         err.print(f"The rules of its ops ({', '.join(rules)}) stay shared; others of your own go into targets/rules/.")

@@ -34,7 +34,7 @@ from edgekit.bench.samples import RuntimeFacts
 from edgekit.cli.bench_delegate import parse_coverage, parse_options, take_gates
 from edgekit.deploy import deploy, rollback
 from edgekit.device import DeviceTable, choose_delegate, resolve_device
-from edgekit.errors import CoverageError, DeviceFaultError, SelfTestError
+from edgekit.errors import CoverageError, DeviceConfigError, DeviceFaultError, SelfTestError
 from edgekit.report import print_report
 from edgekit.report.coverage import facts, left
 from edgekit.report.html.articles import write_article
@@ -333,7 +333,6 @@ TABLE = DeviceTable(delegate="/usr/lib/libedgetpu.so.1", delegate_options={"devi
         (TABLE, None, ("/usr/lib/libedgetpu.so.1", {"own": "1", "device": "usb:0"})),
         (TABLE, "/opt/libother.so", ("/opt/libother.so", {"x": "y"})),
         (TABLE, "libedgetpu.so.1", ("libedgetpu.so.1", {"own": "1", "device": "usb:0", "x": "y"})),
-        (TABLE, "xnnpack", ("xnnpack", {})),
     ],
 )
 def test_options_go_with_their_library(
@@ -344,6 +343,15 @@ def test_options_go_with_their_library(
         table, own="libedgetpu.so.1", own_options={"own": "1"}, asked=asked_for, asked_options=given
     )
     assert found == chosen
+
+
+@pytest.mark.parametrize("delegate", ["xnnpack", "none"])
+def test_a_delegate_of_the_runtime_takes_no_options(delegate: str) -> None:
+    named = {"own": "libedgetpu.so.1", "own_options": {"own": "1"}, "asked": delegate}
+    assert choose_delegate(TABLE, **named) == (delegate, {})  # type: ignore[arg-type]
+    with pytest.raises(DeviceConfigError, match=f"{delegate} takes no options; x was given") as caught:
+        choose_delegate(TABLE, asked_options={"x": "y"}, **named)  # type: ignore[arg-type]
+    assert "--delegate-option" in caught.value.hint
 
 
 @pytest.fixture

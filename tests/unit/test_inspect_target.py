@@ -191,6 +191,14 @@ def test_a_compiled_artifact_is_held_against_its_reference(
     assert "The rules predict the same, op for op." in out
 
 
+def test_a_reason_is_said_once_for_all_kinds_of_ops(cases: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = str(cases / "models/tflite_ref/ic_resnet8_float.tflite")
+    code, out, _ = run(["inspect", model, "--target", "coral-usb"], capsys)
+    assert code == 0
+    assert out.count("the Edge TPU computes in 8-bit integers only") == 2, "with weights and without"
+    assert re.search(r"^9 CONV_2D from #0, FULLY_CONNECTED #14 +edgetpu", out, re.MULTILINE)
+
+
 def test_where_nobody_tells_nothing_is_placed(
     cases: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
