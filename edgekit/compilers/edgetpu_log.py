@@ -98,7 +98,8 @@ def parse_log(text: str) -> EdgeTpuLog:
         on_cpu = max(0, int(figures["operations"]) - on_tpu)
     if on_tpu is None and mapped:
         on_tpu = sum(mapped.values())
-    if on_cpu is None and succeeded and "not all operations are supported" not in text:
+    unmapped = figures.get("subgraphs") == 0  # of a log that is cut off before it says how many are left
+    if on_cpu is None and succeeded and not unmapped and "not all operations are supported" not in text:
         on_cpu = 0  # it is silent about the CPU where nothing is left to it
         on_tpu = int(figures["operations"]) if "operations" in figures else None
     return EdgeTpuLog(
@@ -119,7 +120,7 @@ def _operators(lines: list[str]) -> tuple[dict[str, int], dict[str, dict[str, in
     refused: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for line in lines:
         row = ROW.match(line)
-        if row is None:
+        if row is None or (row[3] != MAPPED and MAPPED.startswith(row[3])):  # the log is cut off in that status
             continue
         if row[3].startswith(MAPPED):
             mapped[row[1]] += int(row[2])
