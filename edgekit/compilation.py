@@ -14,6 +14,9 @@ from edgekit.steps import LOGS, Calibrated
 from edgekit.target import Target
 from edgekit_converters.types import Finding, FloatModel, QuantizedModel
 
+CHIP_SETTINGS = frozenset({"accelerator_config", "hw_arch", "soc_model", "target_platform"})
+"""Settings of compilers that name the chip: a file for one does not run on another."""
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -84,6 +87,16 @@ def _in_order(float_model: FloatModel, calibrated: Calibrated) -> "Iterator[Arra
 
 def compilation_findings(entry: CompilationEntry, target: Target) -> Iterator[Finding]:
     """What a user should know of a compiled file."""
+    own = target.accelerators[0].settings if target.accelerators else {}
+    for name in sorted(CHIP_SETTINGS & own.keys() & entry.settings.keys()):
+        if entry.settings[name] != str(own[name]):
+            yield Finding(
+                name="other-chip",
+                severity="warning",
+                message=f"The file is for {entry.settings[name]}, by the setting {name}; {target.name} has "
+                f"{own[name]}.",
+                fix=f"Leave the setting away, or keep it in a profile: edgekit target new NAME --from {target.name}.",
+            )
     if entry.ops_on_cpu:
         left = ", ".join(f"{count} {name}" for name, count in entry.ops_on_cpu.items())
         why = "; ".join(f"{name}: {reason}" for name, reason in entry.reasons.items() if name in entry.ops_on_cpu)
