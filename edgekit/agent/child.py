@@ -14,6 +14,10 @@ from . import parent
 from .events import AgentError, Emit, Request, Result
 
 HEARTBEAT_S = 5.0
+MAX_LINE_BYTES = 16 * 1024 * 1024
+"""Of an event; many times what any has."""
+ENDLESS_HINT = "A delegate's library that writes where it should not does that; try xnnpack or none."
+ERROR_FIELDS = {"kind", "message", "hint", "details"}
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 """What holds the package ``edgekit``: the zipapp itself, or a folder."""
 
@@ -46,7 +50,7 @@ class Child:
     def finish(self, stdin: Optional[BinaryIO] = None, on_wait: Callable[[], None] = lambda: None) -> Result:
         """The fields of its ``done`` event; see ``run_child``."""
         self._close_stdin()
-        last = deque(_lines(self._process.stdout, stdin, on_wait), 1)
+        last = deque(_lines(self._process, stdin, on_wait), 1)
         return _result(last[0] if last else b"", self._process.wait(), self._command)
 
     def relay(
@@ -62,18 +66,18 @@ class Child:
         """
         self._close_stdin()
         last = b""
-        for last in _lines(self._process.stdout, stdin, on_wait, every_s):
-            event = json.loads(last.decode())
-            if event["event"] not in ("done", "error"):
+        for last in _lines(self._process, stdin, on_wait, every_s):
+            event = _event(last)
+            if event and event["event"] not in ("done", "error"):
                 emit(**event)
         return _result(last, self._process.wait(), self._command)
 
     def hear(self, stdin: Optional[BinaryIO] = None, on_wait: Callable[[], None] = lambda: None) -> Dict[str, Any]:
         """Its next event, for a command that speaks only when it is asked; ``stdin`` and errors as in ``run_child``."""
         last = b""
-        for last in _lines(self._process.stdout, stdin, on_wait):
-            event: Dict[str, Any] = json.loads(last.decode())
-            if event["event"] not in ("done", "error"):
+        for last in _lines(self._process, stdin, on_wait):
+            event = _event(last)
+            if event and event["event"] not in ("done", "error"):
                 return event
         return dict(_result(last, self._process.wait(), self._command), event="done")
 
@@ -125,8 +129,13 @@ def run_child(
 
 
 def _lines(
-    pipe: Any, stdin: Optional[BinaryIO], on_wait: Callable[[], None], every_s: float = HEARTBEAT_S
+    process: Any,
+    stdin: Optional[BinaryIO],
+    on_wait: Callable[[], None],
+    every_s: float = HEARTBEAT_S,
 ) -> Iterator[bytes]:
+    """Until it closes its output, or has ended: what a delegate forked may hold the pipe open for ever."""
+    pipe = process.stdout
     rest = b""
     watched = [pipe] if stdin is None else [pipe, stdin]
     due = time.monotonic() + every_s
@@ -135,6 +144,8 @@ def _lines(
         if time.monotonic() >= due:
             on_wait()
             due = time.monotonic() + every_s
+            if pipe not in ready and process.poll() is not None and not select.select([pipe], [], [], 0)[0]:
+                break
         if stdin in ready and not os.read(stdin.fileno(), 65536):  # type: ignore[union-attr]
             raise BrokenPipeError("the host is gone")
         if pipe in ready:
@@ -143,18 +154,28 @@ def _lines(
                 break
             pieces = (rest + chunk).split(b"\n")
             rest = pieces.pop()
+            if len(rest) > MAX_LINE_BYTES:
+                raise AgentError("device", "The process that ran the model writes a line without an end.", ENDLESS_HINT)
             for piece in pieces:
                 yield piece
     if rest:
         yield rest
 
 
+def _event(line: bytes) -> Dict[str, Any]:
+    """An event; empty for what is none: cut off, or written by a library that writes where it should not."""
+    try:
+        found = json.loads(line.decode())
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) and isinstance(found.get("event"), str) else {}
+
+
 def _result(line: bytes, status: int, command: str) -> Result:
-    answer: Dict[str, Any] = {}
-    if line and (status in (0, 1) or _is_error(line)):
-        answer = json.loads(line.decode())
+    answer = _event(line)
     event = answer.pop("event", None)
-    if event == "error":  # also from a process that crashed when it ended, as a refused delegate may
+    if event == "error" and ERROR_FIELDS <= set(answer):
+        # Also from a process that crashed when it ended, as a refused delegate may.
         raise AgentError(answer["kind"], answer["message"], answer["hint"], answer["details"])
     if event == "done" and status == 0:
         return answer
@@ -166,11 +187,3 @@ def _result(line: bytes, status: int, command: str) -> Result:
         hint + " A delegate that does not fit the runtime crashes like this; try xnnpack or none.",
         {"status": status},
     )
-
-
-def _is_error(line: bytes) -> bool:
-    """Whether a process that crashed said before why it failed; its last line may be cut."""
-    try:
-        return bool(json.loads(line.decode())["event"] == "error")
-    except (ValueError, KeyError, TypeError):
-        return False

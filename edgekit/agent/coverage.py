@@ -6,7 +6,8 @@ node's outputs and its inputs is what it runs; every runtime tells that. Nodes o
 tensors are allocated are the external delegate's, later ones XNNPACK's, which takes from what is left.
 """
 
-from typing import Any, BinaryIO, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set
+import time
+from typing import Any, BinaryIO, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set
 
 from . import runtime
 from .cache import fetch
@@ -16,6 +17,8 @@ from .events import AgentError, Emit, Request, Result
 from .layout import sha256
 
 DELEGATE = "DELEGATE"
+TIMEOUT_S = 600.0
+"""Some delegates compile the model when they load it, for minutes."""
 EXTERNAL = "external"
 OWNERS = (EXTERNAL, runtime.XNNPACK)
 """Who may take nodes, in this order."""
@@ -43,7 +46,8 @@ def coverage(request: Request, stdin: BinaryIO, emit: Emit) -> Result:
     paths = fetch(request["root"], request["files"], stdin, emit)
     options = {key: request[key] for key in ("delegate", "delegate_options", "num_threads")}
     try:
-        return run_child("coverage-process", dict(options, model=paths[request["model"]]), stdin, lambda: emit("alive"))
+        asked = dict(options, model=paths[request["model"]])
+        return run_child("coverage-process", asked, stdin, _watchdog(options["delegate"], emit))
     except AgentError as err:
         found = runtime.describe_surroundings()
         if err.details.get("status") is None or not _is_library(options["delegate"]):
@@ -55,6 +59,22 @@ def coverage(request: Request, stdin: BinaryIO, emit: Emit) -> Result:
             "(`edgekit device setup NAME` installs a runtime), or use --delegate xnnpack.",
             dict(err.details, **found),
         ) from err
+
+
+def _watchdog(delegate: str, emit: Emit) -> Callable[[], None]:
+    """To be called now and then: keeps the host informed, and ends a delegate that hangs."""
+    end = time.monotonic() + TIMEOUT_S
+
+    def check_time() -> None:
+        emit("alive")
+        if time.monotonic() > end:
+            raise AgentError(
+                "device",
+                "Loading the model on %s did not finish within %g s." % (delegate, TIMEOUT_S),
+                "The delegate hangs: check its hardware and its driver, or try xnnpack or none.",
+            )
+
+    return check_time
 
 
 def coverage_process(request: Request, _stdin: BinaryIO, _emit: Emit) -> Result:

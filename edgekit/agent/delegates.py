@@ -70,6 +70,8 @@ def open_library(library: str) -> Any:
             "There is no file %s on the device%s." % (library, where),
             "Install the delegate's library there, or give its path with --delegate or `delegate` of the device.",
         )
+    if is_path and not os.path.isfile(library):  # a named pipe would be waited for
+        raise DelegateRefused("%s is no file on the device." % library, "Name the library itself.")
     if is_path:
         check_machine(library)
     try:

@@ -1,5 +1,7 @@
 """What a delegate took, read from the runtime: XNNPACK on and off, and a real external delegate."""
 
+import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,12 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgekit.agent import coverage
 from edgekit.agent.child import run_child
 from edgekit.agent.coverage import EXTERNAL, node_by_node, walk_back
 from edgekit.agent.events import AgentError
 from edgekit.agent.runtime import NONE, XNNPACK, Model
 from edgekit.placement.entries import CPU
 from edgekit.placement.partition import Step, delegate
+from tests.unit.delegate_library import build_text
 from tests.unit.delegate_models import chain
 
 pytestmark = pytest.mark.unit
@@ -94,6 +98,48 @@ def test_a_process_that_crashes_after_it_said_why_is_believed(model: Path, eleme
     """The runtime's Python destroys a delegate that it never got, which not every library survives."""
     with pytest.raises(AgentError, match="elementwise: no device found"):
         ask(model, str(elementwise), {"fail": "create_badly"})
+
+
+CREATE = """#include <unistd.h>
+void* tflite_plugin_create_delegate(char** k, char** v, unsigned long n, void (*r)(const char*)) {
+  (void)k, (void)v, (void)n;
+  %s
+  r("no device found");
+  return 0;
+}
+void tflite_plugin_destroy_delegate(void* d) { (void)d; }
+"""
+WRITES = 'for (int i = 3; i < 12; i++) if (write(i, "[1]\\n{\\n", 6) < 0) continue;'
+
+
+@pytest.mark.slow
+def test_a_delegate_that_leaves_a_process_behind_is_not_waited_for(tmp_path: Path, model: Path) -> None:
+    library = build_text(tmp_path / "libforks.so", CREATE % "if (fork() == 0) { sleep(15); _exit(0); }")
+    begin = time.monotonic()
+    with pytest.raises(AgentError, match="no device found"):
+        ask(model, str(library))
+    assert time.monotonic() - begin < 12  # a heartbeat and a start
+
+
+def test_a_delegate_that_writes_between_our_events_does_not_confuse_us(tmp_path: Path, model: Path) -> None:
+    library = build_text(tmp_path / "libwrites.so", CREATE % WRITES)
+    with pytest.raises(AgentError, match=r"no device found|ended with status 1"):
+        ask(model, str(library))
+
+
+@pytest.mark.slow
+def test_a_delegate_that_hangs_is_ended(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    library = build_text(tmp_path / "libhangs.so", CREATE % "for (;;) sleep(100);")
+    monkeypatch.setattr(coverage, "TIMEOUT_S", 0.0)
+    monkeypatch.setattr(coverage, "fetch", lambda *_: {"0": str(model)})
+    request = {"root": "", "files": [], "model": "0", "delegate": str(library)}
+    ours, theirs = os.pipe()  # the host's line, on which nothing comes
+    with (
+        os.fdopen(ours, "rb") as host,
+        os.fdopen(theirs, "wb"),
+        pytest.raises(AgentError, match="did not finish within 0 s"),
+    ):
+        coverage.coverage({**request, "delegate_options": {}, "num_threads": 1}, host, lambda *_: None)
 
 
 def test_the_delegate_of_these_tests_computes_what_the_runtime_does(model: Path, elementwise: Path) -> None:

@@ -1,6 +1,7 @@
 """A delegate's library that cannot be used: each cause is told from the others, with real libraries."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,12 @@ def test_no_library_at_all(tmp_path: Path) -> None:
     path = tmp_path / "delegate.so"
     path.write_text("GROUP ( libdelegate.so.1 )\n")
     assert str(refuse(path)) == f"{path} is no shared library: it has no ELF header."
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_no_file_at_all(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "delegate.so")
+    assert str(refuse(tmp_path / "delegate.so")) == f"{tmp_path}/delegate.so is no file on the device."
 
 
 @pytest.mark.parametrize(("machine", "name"), [(183, "aarch64"), (40, "armv7l"), (9999, "machine 9999")])
