@@ -179,6 +179,8 @@ def transfers_of(
     for number, partition in enumerate(partitions):
         for tensor in _read_from_outside(partition, ops):
             maker = made.get(tensor.index)
+            if maker is None and structure.input_indices and tensor.index not in structure.input_indices:
+                continue  # memory that an op works in, such as Ethos-U's scratch: nobody fills it before
             source = CPU if maker is None else partitions[maker].processor
             if maker != number and not {source, partition.processor} <= at_cpu:
                 found.append(_transfer(tensor, source, partition.processor))

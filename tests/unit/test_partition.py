@@ -1,6 +1,7 @@
 """Cutting a graph into what each processor runs: every op once, nothing before what it reads, as TFLite does it."""
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -134,3 +135,9 @@ def test_thousands_of_partitions_are_found_at_once(other: str) -> None:
     plan = plan_of(structure, set(range(0, 3000, 2)))
     assert time.process_time() - begin < 2  # a walk over all ops for every partition takes ten times as long
     assert len(partitions_of(plan)) == 3000
+
+
+def test_memory_that_an_op_works_in_is_not_moved() -> None:
+    structure = replace(graph([op(0, "ADD", [tensor(0), tensor(7)], [tensor(1)])], outputs=(1,)), input_indices=(0,))
+    moved = [t.tensor for t in transfers_of(structure, partitions_of(plan_of(structure, {0})), ())]
+    assert moved == ["t0", "t1"], "not t7, an Ethos-U's scratch"
