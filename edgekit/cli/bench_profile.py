@@ -46,12 +46,15 @@ def take_files(settings: dict[str, Any]) -> ProfileFiles:
 
     Raises PlotError where one cannot be written: before minutes of measuring.
     """
+    from edgekit.errors import PlotError
     from edgekit.plots.figure import check_plot
     from edgekit.report.profile_files import check_file
 
     files = ProfileFiles(**{name: settings.pop(name) for name in ("profile_csv", "trace", "profile_plot")})
-    for path in files.paths:
+    for place, path in enumerate(files.paths):
         check_file(path)
+        if path.resolve() in {other.resolve() for other in files.paths[:place]}:
+            raise PlotError(f"{path} would be written twice.", hint="Give each its own file.")
     if files.profile_plot is not None:
         check_plot(files.profile_plot)
     settings["profile"] = settings["profile"] or bool(files.paths)

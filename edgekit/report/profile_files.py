@@ -112,6 +112,8 @@ def check_file(path: Path) -> None:
     """Raise PlotError where no file can be written to ``path``: before the measurement that it would hold."""
     if path.is_dir():
         raise PlotError(f"{path} is a folder.", hint="Give the name of a file.")
+    if path.exists() and not path.is_file():
+        raise PlotError(f"{path} is no ordinary file.", hint="Give the name of a file.")
     if not path.parent.is_dir():
         raise PlotError(f"The folder {path.parent} does not exist.", hint="Create it, or choose another file.")
     if not os.access(path.parent, os.W_OK | os.X_OK):
@@ -120,8 +122,10 @@ def check_file(path: Path) -> None:
 
 def write_file(path: Path, text: str) -> None:
     """Write it whole or not at all; raises PlotError."""
+    path = path.resolve()  # a link stays one: what it names is replaced
     staging = path.with_name(f".{path.name}.part")
     try:
+        staging.unlink(missing_ok=True)  # whatever stands there, a link to another file too
         staging.write_text(text, encoding="utf-8", newline="")
         staging.replace(path)
     except OSError as err:

@@ -291,6 +291,30 @@ def test_files_are_checked_before_anything_is_measured(
     assert words in result.exception.message
 
 
+def test_one_file_is_not_written_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "measure_parts", lambda *_arguments, **_settings: pytest.fail("measured all the same"))
+    (tmp_path / "link").symlink_to(tmp_path / "a.json")
+    files = ["--trace", str(tmp_path / "a.json"), "--profile-csv", str(tmp_path / "link")]
+    result = CliRunner().invoke(command, ["model.tflite", *files])
+    assert isinstance(result.exception, PlotError)
+    assert "would be written twice" in result.exception.message
+
+
+def test_links_are_followed_where_they_are_the_user_s_alone(tmp_path: Path) -> None:
+    (tmp_path / "link.csv").symlink_to(tmp_path / "a.csv")
+    (tmp_path / ".a.csv.part").symlink_to(tmp_path / "other")
+    write_file(tmp_path / "link.csv", "text")
+    assert (tmp_path / "link.csv").is_symlink()
+    assert (tmp_path / "a.csv").read_text() == "text"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "link.csv"]
+
+
+def test_a_named_pipe_is_no_file_to_write(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    with pytest.raises(PlotError, match="is no ordinary file"):
+        check_file(tmp_path / "pipe.csv")
+
+
 def test_unwritable_file_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(PlotError, match="cannot be written: Is a directory"):
