@@ -67,6 +67,7 @@ def _support(target: "Target") -> list[str]:
 @common
 def show_command(name: str, *, as_json: bool, verbose: bool) -> None:  # noqa: ARG001
     """Show one profile with its sources."""
+    from edgekit.report.plain import plain
     from edgekit.target import load_target, target_file
 
     target = load_target(name)
@@ -74,7 +75,7 @@ def show_command(name: str, *, as_json: bool, verbose: bool) -> None:  # noqa: A
         emit({"target": target})
         return
     path = target_file(name)
-    click.echo(path.read_text().rstrip())
+    click.echo(plain(path.read_text(encoding="utf-8").rstrip()))
     err = console()
     err.print(f"{path}: {target.runtime.kind}, {_memory(target.memory)}; edgekit {' and '.join(_support(target))}.")
     if target.support.missing:

@@ -413,3 +413,14 @@ def test_a_named_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "rpi4.toml")
     with pytest.raises(TargetError, match="is a named pipe"):
         read_target(tmp_path / "rpi4.toml")
+
+
+def test_a_profile_commands_no_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "targets").mkdir()
+    text = (ROOT / "targets" / "rpi4.toml").read_text(encoding="utf-8")
+    (tmp_path / "targets" / "rpi4.toml").write_text(f"# \x9b31m\n{text}", encoding="utf-8")
+    assert guarded(cli, ["target", "show", "rpi4"]) == 0
+    shown = capsys.readouterr().out
+    assert "\x9b" not in shown
+    assert "\N{REPLACEMENT CHARACTER}31m" in shown
