@@ -172,7 +172,7 @@ def test_every_compiler_has_a_target() -> None:
         (
             "[runtime]",
             '[[accelerators]]\nname = "xnnpack"\nkind = "cpu"\ndelegate = "x"\nsource = "https://x.org"\n[runtime]',
-            "accelerators[1].name: found 'xnnpack', expected a name that no",
+            "accelerators[1].name: found 'xnnpack', expected a name that neither",
             "",
         ),
         ('os = "linux"', 'os = "plan9"', "os: Invalid enum value 'plan9'", "'android', 'linux' or 'none'"),
