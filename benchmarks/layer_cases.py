@@ -117,7 +117,7 @@ def transpose_convolution(random: Random) -> Case:
     ]
     shape = (batch, *grown, count)
     filters = weights(random, (count, *kernel, channels), activation=source, channel=0)
-    inputs = [maybe_open(random, constant(list(shape))), filters, source]
+    inputs: list[Tensor | None] = [maybe_open(random, constant(list(shape))), filters, source]
     if random.random() < 0.7:
         inputs.append(bias(random, filters, source, count))
     return "TRANSPOSE_CONV", one_op(

@@ -43,12 +43,11 @@ def reshape(random: Random) -> Case:
     )
     written = [-1 if size == total and random.random() < 0.3 else size for size in shape]
     inputs: list[Tensor | None] = [source]
-    options: dict[str, object] = {"newShape": written}
     if random.random() < 0.8:
         two = (1, len(written)) if random.random() < 0.1 else None
         inputs.append(maybe_open(random, constant(written, shape=two)))
     result = like(random, source, shape=shape, same=random.random() < 0.8)
-    return "RESHAPE", one_op("RESHAPE", inputs, [result], table="ReshapeOptions", **options)
+    return "RESHAPE", one_op("RESHAPE", inputs, [result], table="ReshapeOptions", newShape=written)
 
 
 def resize(random: Random) -> Case:

@@ -96,6 +96,9 @@ def read_artifact(path: Path) -> Artifact:
 
 def _verify_files(path: Path, manifest: Manifest) -> None:
     needed = {manifest.model, manifest.reference, GOLDEN}
+    for name in (manifest.model, manifest.reference):
+        if "/" in name:  # a golden vector is no model
+            raise IntegrityError(f"{path / MANIFEST} calls {name} a model.", hint="Build the artifact again.")
     if len(manifest.files) > MAX_FILES or not needed <= set(manifest.files):
         raise IntegrityError(
             f"{path / MANIFEST} lists {len(manifest.files)} files, and must list {', '.join(sorted(needed))}.",

@@ -127,7 +127,7 @@ def build_findings(
             severity="warning",
             message=f"{plan.not_compiled_for} does not run this file: it was not compiled (--no-compile), and is for "
             f"{plan.target.delegate if plan.target.accelerators else 'the CPU'} alone.",
-            fix="Compile model.tflite where the compiler is, or build there without the flag.",
+            fix="Build without the flag on a machine that has the compiler.",
         )
     if plan.evaluation is None:
         yield Finding(

@@ -144,7 +144,7 @@ def plan(project: Project, target: Target, options: BuildOptions, directory: Pat
     if evaluation is not None:
         _check_metric(metric, project.detection, max_drop, directory)
     _check_budget(max_drop, evaluation)
-    _needs_calibration(precision, calibration)
+    _needs_calibration(precision, calibration, source)
     _needs_budget(precision, max_drop)
     _check_keep_best(precision, options)
     own = options.model is None or project.model is None or options.model == project.model.path
@@ -219,12 +219,14 @@ def _wishes(build: Build, options: BuildOptions) -> Build:
     return replace(build, **{name: value for name, value in flags.items() if value is not None})
 
 
-def _needs_calibration(precision: str, calibration: DataPlan | None) -> None:
+def _needs_calibration(precision: str, calibration: DataPlan | None, source: SourcePlan) -> None:
     if precision in {"int8", "int16x8", "auto"} and calibration is None:
+        finished = " A .tflite that is quantized already is not built again: `edgekit inspect` and `bench` take it."
         raise ProjectError(
             f"{precision} needs calibration data: the ranges of the activations come from real samples.",
             hint="Give --calibration DATA (.npz, .npy, a folder of images or package.module:function), "
-            "or choose --precision float16 or dynamic, which need none.",
+            "or choose --precision float16 or dynamic, which need none."
+            + (finished if source.spec.endswith(".tflite") else ""),
         )
 
 

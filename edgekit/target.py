@@ -165,7 +165,8 @@ def target_folders(directory: Path) -> tuple[Path, ...]:
     return (directory / "targets", SHIPPED)
 
 
-def _profile_files(directory: Path) -> Iterator[Path]:
+def profile_files(directory: Path = Path()) -> Iterator[Path]:
+    """Every profile's file; the user's own come first, and hide a shipped one of the same name."""
     seen = set()
     for folder in target_folders(directory):
         for path in sorted(folder.glob("*.toml")) if folder.is_dir() else ():
@@ -280,12 +281,12 @@ def _of_system(target: Target) -> Iterator[_Contradiction]:
 
 def list_targets(directory: Path = Path()) -> tuple[Target, ...]:
     """Every profile that can be seen from ``directory``, by name."""
-    return tuple(sorted(map(read_target, _profile_files(directory)), key=lambda target: target.name))
+    return tuple(sorted(map(read_target, profile_files(directory)), key=lambda target: target.name))
 
 
 def target_file(name: str, directory: Path = Path()) -> Path:
     """The file of the profile called ``name``; raises TargetError with the closest names where there is none."""
-    files = {path.stem: path for path in _profile_files(directory)}
+    files = {path.stem: path for path in profile_files(directory)}
     if name not in files:
         close = difflib.get_close_matches(name, files, n=3)
         raise TargetError(

@@ -110,7 +110,8 @@ def _call(name: str, emit: Emit) -> Any:
         raise AgentError(
             "device",
             "The runtime of the device refuses the model: %s" % err,
-            "`edgekit inspect` shows its operators; `edgekit device setup NAME` installs a newer runtime.",
+            "`edgekit inspect` shows its operators. One that is an accelerator's own needs its delegate (--delegate); "
+            "a newer runtime comes by `edgekit device setup NAME`.",
         ) from err
     except delegates.DelegateRefused as err:
         raise AgentError(

@@ -187,7 +187,7 @@ def sha256(path: str) -> str:
 def model_name(manifest: Dict[str, Any]) -> str:
     """The file of an artifact that runs; raises AgentError ``integrity`` for a name that is none of its files."""
     name = manifest.get("model", MODEL)
-    if name not in read_entries(manifest.get("files")):
+    if "/" in str(name) or name not in read_entries(manifest.get("files")):
         raise _hostile("its model %r is none of its files" % (name,))
     return str(name)
 

@@ -116,4 +116,5 @@ def print_findings(findings: "Iterable[Finding]") -> None:
         colour = colours[finding.severity]
         err.print(f"[{colour}]{finding.severity}[/{colour}] {escape(finding.name)}: ", end="")
         err.print(finding.message, markup=False)
-        err.print(f"  fix: {finding.fix}", markup=False, style="dim")
+        if finding.fix:
+            err.print(f"  fix: {finding.fix}", markup=False, style="dim")

@@ -7,6 +7,8 @@ import click
 from edgekit.cli.options import common, console, emit, option, output
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from edgekit.target import Memory, Target
 
 
@@ -19,12 +21,27 @@ def command() -> None:
 @common
 def list_command(*, as_json: bool, verbose: bool) -> None:  # noqa: ARG001 - verbose acts in its callback
     """Show every profile: its runtime, what computes there, its memory, and what edgekit does for it."""
-    from edgekit.target import list_targets
+    from edgekit.errors import TargetError
+    from edgekit.target import profile_files, read_target
 
-    targets = list_targets()
+    targets, errors = [], []
+    for path in profile_files():
+        try:
+            targets.append(read_target(path))
+        except TargetError as err:  # one's own file that is broken hides no others
+            errors.append(err)
+    targets.sort(key=lambda target: target.name)
     if as_json:
-        emit({"targets": targets})
-        return
+        emit({"targets": targets, "errors": [{"message": err.message, "hint": err.hint} for err in errors]})
+    else:
+        _print_list(targets)
+    for broken in errors:
+        console().print(f"error: {broken.message}\n next: {broken.hint}", markup=False, style="red")
+    if errors:
+        click.get_current_context().exit(errors[0].exit_code)
+
+
+def _print_list(targets: "Sequence[Target]") -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)

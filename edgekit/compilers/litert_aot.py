@@ -39,7 +39,10 @@ PARTITIONED = re.compile(
 CAUSES: tuple[tuple[str, str], ...] = (
     (
         r"undefined symbol: \S{1,200}",
-        "The plug-in in this ai-edge-litert does not load, whatever is installed: another version of it may.",
+        (
+            "The plug-in in this ai-edge-litert does not load, whatever is installed; another version of it may. Build "
+            "for the CPU meanwhile: --no-compile, or --target android-arm64."
+        ),
     ),
     (
         r" (?:cannot open shared object file|file too short|invalid ELF header|wrong ELF class)",
@@ -202,7 +205,7 @@ def _failure(ran: Ran, what: str = "did not compile the model") -> CompilerError
         if found:
             before = ran.output[max(0, found.start() - MAX_WORD) : found.start()].split()
             word = before[-1] if before and found[0].startswith(" ") else ""
-            return CompilerError(f"{NAME} {what}: {plain(word + found[0])}.", hint=hint)
+            return CompilerError(f"{NAME} {what}: {plain(word + found[0]).rstrip('.')}.", hint=hint)
     return CompilerError(how_it_ended(NAME, ran), hint="Look for its errors in the log.")
 
 

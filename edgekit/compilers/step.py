@@ -1,5 +1,6 @@
 """The compile step: one model through one external compiler, in a scratch folder, its output audited."""
 
+import contextlib
 import difflib
 import shutil
 import tempfile
@@ -204,12 +205,18 @@ def _audited(compiled: Compiled, compiler: Compiler, tflite: bytes, target: Targ
 
 
 def _with_log(err: EdgekitError, log: Path, log_folder: Path, name: CompilerName) -> EdgekitError:
-    """The same error, naming the tool's output where there is any; a folder that is read-only hides nothing."""
+    """The same error, naming the tool's output where there is any; a disk that is full or read-only hides nothing."""
     if not log.is_file() or not log.stat().st_size:
         return err
+    said = "Its log could not be kept."
+    with contextlib.suppress(OSError):
+        said = f"Log: {_kept(log, log_folder, f'compile-{name}.log')}."
+    return type(err)(err.message, hint=f"{err.hint} {said}", details=err.details)
+
+
+def _kept(log: Path, folder: Path, name: str) -> Path:
     try:
-        log_folder.mkdir(parents=True, exist_ok=True)
-        kept = Path(shutil.copyfile(log, log_folder / f"compile-{name}.log"))
+        folder.mkdir(parents=True, exist_ok=True)
+        return Path(shutil.copyfile(log, folder / name))
     except OSError:
-        kept = Path(shutil.copyfile(log, Path(tempfile.mkdtemp(prefix="edgekit-log-")) / f"compile-{name}.log"))
-    return type(err)(err.message, hint=f"{err.hint} Log: {kept}.", details=err.details)
+        return Path(shutil.copyfile(log, Path(tempfile.mkdtemp(prefix="edgekit-log-")) / name))

@@ -160,7 +160,7 @@ def _exported(fidelity: tuple[OutputFidelity, ...]) -> Finding:
         name="onnx-export",
         severity="info",
         message=f"{ONNX} against the float .tflite, by onnxruntime on random inputs: {told}.",
-        fix="Nothing to do.",
+        fix="",
     )
 
 

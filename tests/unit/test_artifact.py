@@ -8,6 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from edgekit.agent.events import AgentError
+from edgekit.agent.layout import model_name, read_manifest
 from edgekit.artifact import GOLDEN, MANIFEST, MODEL, Artifact, read_artifact, write_artifact
 from edgekit.digests import sha256_source
 from edgekit.entries import AuditEntry, Manifest, Source
@@ -105,6 +107,20 @@ def test_a_manifest_that_points_outside_is_refused(artifact: Artifact, name: str
     path.write_text(json.dumps(document))
     with pytest.raises(IntegrityError):
         read_artifact(artifact.path)
+
+
+@pytest.mark.parametrize("key", ["model", "reference"])
+@pytest.mark.parametrize("name", ["../evil", "/etc/passwd", "golden/golden.json", "missing.tflite", ""])
+def test_a_model_that_is_no_file_of_the_top_folder_is_refused(artifact: Artifact, key: str, name: str) -> None:
+    import json
+
+    path = artifact.path / MANIFEST
+    path.write_text(json.dumps({**json.loads(path.read_text()), key: name}))
+    with pytest.raises(IntegrityError):
+        read_artifact(artifact.path)
+    with pytest.raises(AgentError) as caught:
+        model_name({**read_manifest(str(artifact.path)), "model": name})
+    assert caught.value.kind == "integrity"
 
 
 def test_a_folder_that_is_no_artifact_is_never_replaced(tmp_path: Path) -> None:

@@ -424,3 +424,15 @@ def test_a_profile_commands_no_terminal(tmp_path: Path, monkeypatch: pytest.Monk
     shown = capsys.readouterr().out
     assert "\x9b" not in shown
     assert "\N{REPLACEMENT CHARACTER}31m" in shown
+
+
+def test_a_broken_file_of_ones_own_hides_no_other_profile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "targets").mkdir()
+    (tmp_path / "targets" / "bad.toml").write_text("x\n")
+    monkeypatch.chdir(tmp_path)
+    assert guarded(cli, ["target", "list"]) == 1
+    captured = capsys.readouterr()
+    assert "rpi4" in captured.out
+    assert "error: targets/bad.toml is not valid TOML" in captured.err

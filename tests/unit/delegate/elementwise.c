@@ -4,6 +4,7 @@
  *
  *   ops=ADD,MUL        the ops it takes; without it all four
  *   wrong=0.5          added to every result
+ *   skip=1             computes nothing at all: surely faster than anything
  *   slow_us=500        busy for so long in every run of a partition
  *   fail=WHEN          create (says why and gives NULL), create_badly (and crashes when it is destroyed), silent (NULL
  *                      without a word), load (SIGSEGV), prepare, crash_prepare, invoke, crash_invoke
@@ -32,6 +33,7 @@ typedef struct {
   char ops[64];
   char fail[16];
   float wrong;
+  bool skip;
   long slow_us;
 } Settings;
 
@@ -162,7 +164,7 @@ static TfLiteStatus invoke(TfLiteContext* context, TfLiteNode* node) {
     return kTfLiteError;
   }
   size_t largest = 0;
-  for (int i = 0; i < partition->count; i++) {
+  for (int i = 0; i < partition->count && !settings->skip; i++) {
     partition->steps[i].size = context->tensors[partition->steps[i].output].bytes / sizeof(float);
     if (partition->steps[i].size > largest) largest = partition->steps[i].size;
   }
@@ -201,6 +203,7 @@ static bool read_option(Settings* settings, const char* key, const char* value) 
   if (strcmp(key, "ops") == 0) return snprintf(settings->ops, sizeof settings->ops, "%s", value) >= 0;
   if (strcmp(key, "fail") == 0) return snprintf(settings->fail, sizeof settings->fail, "%s", value) >= 0;
   if (strcmp(key, "wrong") == 0) return settings->wrong = strtof(value, NULL), true;
+  if (strcmp(key, "skip") == 0) return settings->skip = atoi(value) != 0, true;
   if (strcmp(key, "slow_us") == 0) return settings->slow_us = atol(value), true;
   return false;
 }
