@@ -61,6 +61,7 @@ def test_kws_int8_keeps_half_a_point_and_its_size(artifact: Artifact) -> None:
     assert "evaluation-overlap" not in {finding.name for finding in artifact.manifest.findings}
 
 
+@pytest.mark.slow
 def test_two_builds_are_byte_identical(artifact: Artifact, cases: Path, folder: Path) -> None:
     second = build(plan(Project(), RPI4, options(cases, folder, "second"), folder))
     assert second.digest == artifact.digest

@@ -45,6 +45,7 @@ def assert_like_keras(model: FloatModel, answers: Path, atol: float) -> None:
         np.testing.assert_allclose(found, kept[f"output_{position}"], atol=atol)
 
 
+@pytest.mark.slow
 def test_resnet8(cases: Path, converted: Converted, keras_answers: Path) -> None:
     source = cases / "models/keras_h5/ic_resnet8.h5"
     model = converted(source)
@@ -130,15 +131,16 @@ def test_resnet8_int8_is_at_least_as_good_as_tflite_converter(
     assert sqnr_db(expected, our) >= sqnr_db(expected, their) - 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "inputs", "outputs"),
     [
         ("sequential.keras", ["image"], ["scores"]),
         ("keras3.h5", ["image"], ["scores"]),
         ("multi.keras", ["second", "first"], ["left", "right"]),
-        pytest.param("dicts.keras", ["first", "second"], ["p", "q"], marks=pytest.mark.slow),
+        ("dicts.keras", ["first", "second"], ["p", "q"]),
         ("lstm.keras", ["sequence"], None),
-        pytest.param("gru.keras", ["sequence"], None, marks=pytest.mark.slow),
+        ("gru.keras", ["sequence"], None),
     ],
 )
 def test_generated_models(

@@ -119,6 +119,7 @@ def small(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> FloatModel:
     return convert(source, hints=SMALL, log_folder=tmp_path_factory.mktemp("logs"))
 
 
+@pytest.mark.slow
 def test_a_function_with_weights(small: FloatModel) -> None:
     model = small
     assert [(spec.name, spec.dtype) for spec in model.inputs] == [("image", "float32"), ("index", "int32")]

@@ -158,6 +158,7 @@ def test_chatter_of_login_scripts_is_passed_over(connection: Connection, tmp_pat
     assert result(call(scripted(connection, tmp_path, body), "any", {})) == {"event": "done"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", ["b'x' * 100 + b'\\n'", "b'[' * 100000 + b'\\n'", "bytes(range(256))"])
 def test_endless_garbage_is_given_up(connection: Connection, tmp_path: Path, line: str) -> None:
     agent = scripted(connection, tmp_path, f"while True: sys.stdout.buffer.write({line})")
