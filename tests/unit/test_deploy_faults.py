@@ -143,6 +143,7 @@ def test_what_other_attempts_left_behind_is_removed(
 
 @pytest.mark.parametrize("phase", ["need", "self-test", "switched", "health"])
 @pytest.mark.parametrize("end", ["hang up", "SIGTERM", "SIGKILL"])
+@pytest.mark.slow
 def test_whatever_ends_it_the_old_version_is_active(
     tmp_path: Path, root: Path, connection: Connection, versions: list[Artifact], phase: str, end: str
 ) -> None:
