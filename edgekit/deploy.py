@@ -66,15 +66,8 @@ def deploy(
     name = check_name(name or settings.name or artifact.manifest.name)
     upload = _Upload(artifact, on_progress)
     agent = prepare_agent(connection)
-    request = {
-        "root": agent.root,
-        "name": name,
-        "delegate": delegate,
-        "delegate_options": options,
-        "require_delegate": require_delegate,
-        "dry_run": dry_run,
-        **_wanted(artifact, settings),
-    }
+    wanted = {"name": name, "delegate": delegate, "delegate_options": options, "require_delegate": require_delegate}
+    request = {"root": agent.root, "dry_run": dry_run, **wanted, **_files_and_hooks(artifact, settings)}
     events = call(agent, "deploy", request, answer=upload.answer, keep_open=True, timeout_s=TIMEOUT_S)
     try:
         done = result(events)
@@ -239,7 +232,7 @@ def _read(path: Path, offset: int, size: int) -> Iterator[bytes]:
             yield chunk
 
 
-def _wanted(artifact: Artifact, settings: Deploy) -> dict[str, Any]:
+def _files_and_hooks(artifact: Artifact, settings: Deploy) -> dict[str, Any]:
     """What shall be there, and what the application does about it."""
     return {
         "digest": artifact.digest,

@@ -1,6 +1,5 @@
 """Tables of ``device_configs/*.toml`` added and removed, with the rest of the file, comments too, left as it is."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +8,7 @@ import msgspec
 from edgekit.device import DEVICE_NAME, LOCAL, Device, DeviceTable, Inventory, list_devices, resolve_device
 from edgekit.documents import convert, read_toml
 from edgekit.errors import DeviceConfigError
+from edgekit.files import replace_file
 
 if TYPE_CHECKING:
     import tomlkit
@@ -82,9 +82,4 @@ def _read(path: Path) -> "tomlkit.TOMLDocument":
 def _write(path: Path, text: str) -> None:
     """The whole file or nothing of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        part.write_text(text)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    replace_file(path, text.encode())

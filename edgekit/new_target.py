@@ -1,10 +1,10 @@
 """A profile of the user's own, started from one that is there: ``./targets/NAME.toml``."""
 
-import os
 import re
 from pathlib import Path
 
 from edgekit.errors import TargetError
+from edgekit.files import replace_file
 from edgekit.target import Target, read_target, target_file
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -42,13 +42,8 @@ def new_target(
 
 def _write(path: Path, text: str) -> None:
     """The whole file or nothing of it."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            part.write_text(text)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        replace_file(path, text.encode())
     except OSError as err:
         raise TargetError(f"{path} cannot be written: {err.strerror}.", hint="Check the folder's permissions.") from err

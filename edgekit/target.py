@@ -165,14 +165,13 @@ def target_folders(directory: Path) -> tuple[Path, ...]:
     return (directory / "targets", SHIPPED)
 
 
-def profile_files(directory: Path = Path()) -> Iterator[Path]:
+def profile_files(directory: Path = Path()) -> tuple[Path, ...]:
     """Every profile's file; the user's own come first, and hide a shipped one of the same name."""
-    seen = set()
+    files: dict[str, Path] = {}
     for folder in target_folders(directory):
-        for path in sorted(folder.glob("*.toml")) if folder.is_dir() else ():
-            if path.stem not in seen:
-                seen.add(path.stem)
-                yield path
+        for path in sorted(folder.glob("*.toml")):
+            files.setdefault(path.stem, path)
+    return tuple(files.values())
 
 
 def read_target(path: Path) -> Target:

@@ -41,7 +41,7 @@ def examine(root: str, libraries: Any, nodes: Any) -> Result:
         bits=64 if sys.maxsize > 2**32 else 32,
         implementation=platform.python_implementation(),
         runtimes=find_runtimes(),
-        numpy=_version_of("numpy"),
+        numpy=runtime.version_of("numpy"),
         libraries={name: find_library(name) for name in libraries},
         nodes={path: read_node(path) for path in nodes},
         temperatures_c=read_temperatures("/", slow=True),
@@ -60,7 +60,9 @@ def find_runtimes() -> List[Dict[str, Any]]:
     for distribution, module in runtime.RUNTIMES:
         if importlib.util.find_spec(module.partition(".")[0]) is None:
             continue
-        found.append({"name": distribution, "version": _version_of(distribution), "error": _import_error(module)})
+        found.append(
+            {"name": distribution, "version": runtime.version_of(distribution), "error": _import_error(module)}
+        )
         if found[-1]["error"] is None:
             break  # the agent uses this one; to import TensorFlow as well would take long
     return found
@@ -84,19 +86,6 @@ def _import_error(module: str) -> Optional[str]:
         return "importing it was ended by signal %d" % -done.returncode
     said = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2][:300]
     return (said or "importing it failed") if done.returncode else None
-
-
-def _version_of(distribution: str) -> Optional[str]:
-    try:
-        from importlib import metadata  # novm: Python 3.8, and what happens before it is handled
-    except ImportError:
-        return None
-    for name in (distribution, distribution + "-cpu"):
-        try:
-            return metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return None
 
 
 def find_library(name: str) -> Optional[Dict[str, Any]]:

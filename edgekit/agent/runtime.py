@@ -81,21 +81,22 @@ def find_runtime() -> tuple[str, str, Any]:
             module = importlib.import_module(module_name)
         except ImportError:
             continue
-        return name, _version(name, module), module
+        return name, version_of(name) or str(getattr(module, "__version__", "unknown")), module
     raise RuntimeMissing("none of ai-edge-litert, tflite-runtime and tensorflow can be imported")
 
 
-def _version(name: str, module: Any) -> str:
+def version_of(distribution: str) -> str | None:
+    """Of an installed package, or of its build for CPUs; None where there is none, or Python (3.7) cannot tell."""
     try:
         from importlib import metadata  # novm: Python 3.8, and what happens before it is handled
     except ImportError:
-        return str(getattr(module, "__version__", "unknown"))
-    for distribution in (name, name + "-cpu"):
+        return None
+    for name in (distribution, distribution + "-cpu"):
         try:
-            return metadata.version(distribution)
+            return metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return str(getattr(module, "__version__", "unknown"))
+    return None
 
 
 @contextlib.contextmanager

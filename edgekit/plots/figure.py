@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekit.errors import PlotError
+from edgekit.files import replace_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,12 +52,9 @@ def write_plot(path: Path, draw: Callable[["Figure"], None], *, width_in: float 
     """
     check_plot(path)
     data = render(draw, path.suffix.lower().removeprefix("."), width_in=width_in, height_in=height_in)
-    staging = path.with_name(f".{path.name}.part")
     try:
-        staging.write_bytes(data)
-        staging.replace(path)
+        replace_file(path, data)
     except OSError as err:
-        staging.unlink(missing_ok=True)
         raise PlotError(
             f"{path} cannot be written: {err.strerror or err}.", hint="Free some space, or choose another file."
         ) from err

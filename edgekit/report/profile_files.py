@@ -15,6 +15,7 @@ from typing import Any
 from edgekit.bench.profile import OpProfile
 from edgekit.bench.report import BenchmarkReport
 from edgekit.errors import PlotError
+from edgekit.files import replace_file
 from edgekit.report.plain import plain, spreadsheet_text
 
 COLUMNS = (
@@ -122,14 +123,9 @@ def check_file(path: Path) -> None:
 
 def write_file(path: Path, text: str) -> None:
     """Write it whole or not at all; raises PlotError."""
-    path = path.resolve()  # a link stays one: what it names is replaced
-    staging = path.with_name(f".{path.name}.part")
     try:
-        staging.unlink(missing_ok=True)  # whatever stands there, a link to another file too
-        staging.write_text(text, encoding="utf-8", newline="")
-        staging.replace(path)
+        replace_file(path, text.encode())
     except OSError as err:
-        staging.unlink(missing_ok=True)
         raise PlotError(
             f"{path} cannot be written: {err.strerror or err}.", hint="Free some space, or choose another file."
         ) from err

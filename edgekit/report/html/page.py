@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from edgekit.bench.report import BenchmarkReport
 from edgekit.bench.versus.comparison import ComparisonReport
 from edgekit.errors import PlotError
+from edgekit.files import replace_file
 from edgekit.report.html.articles import write_article
 from edgekit.report.html.overview import write_overview
 from edgekit.report.html.view import Figure, Page
@@ -31,12 +32,9 @@ def write_html(reports: Sequence[BenchmarkReport | ComparisonReport], path: Path
     title: of the page; None: the first report's. Raises PlotError: no reports, or a place that cannot be written.
     """
     data = render(reports, title=title).encode()
-    staging = path.with_name(f".{path.name}.part")
     try:
-        staging.write_bytes(data)
-        staging.replace(path)
+        replace_file(path, data)
     except OSError as err:
-        staging.unlink(missing_ok=True)
         raise PlotError(
             f"{path} cannot be written: {err.strerror or err}.",
             hint="Create its folder, free some space, or choose another file.",
