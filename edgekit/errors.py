@@ -11,6 +11,8 @@ EdgekitError                  1   error: message, cause, what to do
 ├── MicroError                1   TFLite Micro on this machine: missing, or its process died
 ├── PlotError                 1   a plot that cannot be drawn or written
 ├── MeterError                1   an external power meter, its library, or how it is named
+├── BundleError               1   a bundle that cannot be made, or the tool of its format is missing
+├── KeysError                 1   a folder of signing keys that cannot be made or used
 ├── RunError                  1   a kept run that cannot be found, read or compared with
 ├── DeviceFaultError          1   the device answered and could not do it: no runtime, disk full, read-only
 ├── GateError                 3   accuracy, audit, coverage, numerics, latency
@@ -83,6 +85,14 @@ class CompilerError(EdgekitError):
 
 class MicroError(EdgekitError):
     """TFLite Micro's interpreter that is missing on this machine, or whose process died."""
+
+
+class BundleError(EdgekitError):
+    """A bundle cannot be made, or the tool of its format is missing."""
+
+
+class KeysError(EdgekitError):
+    """Signing keys cannot be made, read or used."""
 
 
 class PlotError(EdgekitError):

@@ -55,9 +55,15 @@ def run_tool(
         return Ran(status=process.wait(), output=kept.decode(errors="replace"))
 
 
-def ask(command: Sequence[str], *, timeout_s: float, environment: Mapping[str, str] | None = None) -> Ran:
+def ask(
+    command: Sequence[str],
+    *,
+    timeout_s: float,
+    folder: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Ran:
     """What a tool says in a short call, such as its version; limits and errors as of ``run_tool``."""
-    with _started(command, None, environment) as process:
+    with _started(command, folder, environment) as process:
         output = b"".join(_chunks(process, command, timeout_s))
         return Ran(status=process.wait(), output=output.decode(errors="replace"))
 

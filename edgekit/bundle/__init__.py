@@ -1,0 +1,1 @@
+"""Firmware bundles: one signed release tree in the envelopes of real update systems."""

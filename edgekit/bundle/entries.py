@@ -1,0 +1,55 @@
+"""What release.json says: one release of a model, whatever envelope it travels in."""
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from edgekit.documents import Document
+from edgekit.entries import FileEntry, Sha256
+from edgekit.project import ModelName
+
+Format = Literal["tar", "deb", "swupdate", "rauc", "mender", "mcu"]
+SemVer = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})(-[0-9A-Za-z-]{1,32}(\.[0-9A-Za-z-]{1,32}){0,7})?$"
+    ),
+]
+"""Semantic Versioning 2.0.0 without build metadata, which has no order. ``edgekit/agent/versions.py`` compares."""
+Hardware = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,62}$")]
+"""What a device calls itself: SWUpdate's ``board:revision``, RAUC's ``compatible``, Mender's device type."""
+ReleasePath = Annotated[
+    str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}){0,5}$")
+]
+"""No absolute path, no ``..``, nothing hidden, six levels at most."""
+DevicePath = Annotated[str, msgspec.Meta(pattern=r"^(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}){1,8}$")]
+
+
+class Installation(Document, frozen=True, kw_only=True):
+    """How a device installs the release; ``edgekit/agent/install.py`` reads it."""
+
+    root: DevicePath = "/var/lib/edgekit"
+    """edgekit's folder on the device: ROOT/models/NAME/current is the active version."""
+    on_activate: str | None = None
+    """As in ``[deploy]`` of edgekit.toml."""
+    health_check: str | None = None
+    health_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 30.0
+    keep_versions: Annotated[int, msgspec.Meta(ge=2, le=100)] = 3
+
+
+class Release(Document, frozen=True, kw_only=True):
+    """``release.json``: its sha256 names the whole tree, because it holds the sha256 of every other file."""
+
+    schema_version: Literal[1]
+    name: ModelName
+    """Of the model on the device."""
+    version: SemVer
+    target: str
+    """The target profile it was built for."""
+    hardware: tuple[Hardware, ...]
+    """Devices that may install it; at least one."""
+    artifact: Sha256
+    """Digest of the artifact: sha256 of artifact/manifest.json."""
+    installation: Installation
+    files: dict[ReleasePath, FileEntry]
+    """Every file of the tree but release.json and its signature."""

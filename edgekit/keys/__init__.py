@@ -1,0 +1,1 @@
+"""Signing keys and what is trusted: a small PKI, DSSE and CMS."""
