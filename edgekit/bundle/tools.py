@@ -24,7 +24,7 @@ def find_tool(name: str, *, install: str) -> str:
 def run_tool(
     command: Sequence[str], *, folder: Path | None = None, environment: Mapping[str, str] | None = None
 ) -> Ran:
-    """Run to the end; raises BundleError where it cannot be started, hangs or says too much. The status is the caller's."""
+    """Run to the end; raises BundleError where it cannot be started, hangs or says too much, not for its status."""
     try:
         return ask(command, timeout_s=TIMEOUT_S, folder=folder, environment=environment)
     except CompilerError as err:

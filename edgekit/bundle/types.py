@@ -93,12 +93,17 @@ class Envelope(Protocol):
         """Make the file in ``request.scratch`` by the ecosystem's own tool; raises BundleError."""
 
     def open_envelope(self, data: bytes, trust: Trust, now: datetime) -> Opened:
-        """Pure. Account for every byte: covered by the envelope's signature (chain, purpose and expiry checked at
-        ``now``) or canonical. Raises IntegrityError with one sentence."""
+        """Account for every byte; pure.
+
+        Each is covered by the envelope's signature (chain, purpose and expiry checked at ``now``) or canonical.
+        Raises IntegrityError with one sentence.
+        """
 
     def check(self, path: Path, trust: Trust, scratch: Path) -> ToolCheck | None:
-        """Ask the ecosystem's own tool; None where the format has none. Raises IntegrityError when it refuses,
-        BundleError when it is not installed."""
+        """Ask the ecosystem's own tool; None where the format has none.
+
+        Raises IntegrityError when it refuses, BundleError when it is not installed.
+        """
 
     def device_files(self, release: Release, trust: Trust, settings: Mapping[str, str]) -> DeviceFiles:
         """The device's side: configuration with the floor for downgrades and the certificate's purpose, public keys."""
