@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from edgekit.bundle.entries import Release
-from edgekit.keys.types import Trust
+from edgekit.keys.types import Purpose, Trust
 
 RELEASE = "release.json"
 SIGNATURE = "release.dsse.json"
@@ -58,6 +58,8 @@ class Opened:
     """The version that the envelope itself states, mapped back to ours; None where it states none."""
     hardware: tuple[str, ...] | None
     """The devices that the envelope itself names; None where it names none."""
+    signed_by: tuple[Purpose, ...] = ()
+    """The keys whose signatures over the envelope were checked."""
 
 
 @dataclass(frozen=True, kw_only=True)
