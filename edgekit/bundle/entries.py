@@ -4,18 +4,14 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from edgekit.agent.versions import PATTERN
 from edgekit.documents import Document
 from edgekit.entries import FileEntry, Sha256
 from edgekit.project import ModelName
 
 Format = Literal["tar", "deb", "swupdate", "rauc", "mender", "mcu"]
-SemVer = Annotated[
-    str,
-    msgspec.Meta(
-        pattern=r"^(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})(-[0-9A-Za-z-]{1,32}(\.[0-9A-Za-z-]{1,32}){0,7})?$"
-    ),
-]
-"""Semantic Versioning 2.0.0 without build metadata, which has no order. ``edgekit/agent/versions.py`` compares."""
+SemVer = Annotated[str, msgspec.Meta(pattern=PATTERN)]
+"""Semantic Versioning 2.0.0 without build metadata, which has no order. ``edgekit/agent/versions.py`` reads and compares."""
 Hardware = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,62}$")]
 """What a device calls itself: SWUpdate's ``board:revision``, RAUC's ``compatible``, Mender's device type."""
 ReleasePath = Annotated[
