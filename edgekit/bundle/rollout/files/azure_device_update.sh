@@ -1,0 +1,75 @@
+#!/bin/sh
+# Install an edgekit bundle for the agent of Azure Device Update (handler microsoft/script:1).
+#
+# Device Update has checked the files' sha256 against its signed manifest before. A .swu is checked once more by swupdate
+# with the key of /etc/swupdate.cfg; a tar has no other check on the device than that.
+set -u
+action='' work=. result='' criteria='' bundle='' format='' name='' root=/var/lib/edgekit
+while [ $# -gt 0 ]; do
+  case $1 in
+    --action-*) action=${1#--action-} ;;
+    --work-folder) work=$2; shift ;;
+    --result-file) result=$2; shift ;;
+    --installed-criteria) criteria=$2; shift ;;
+    --bundle) bundle=$2; shift ;;
+    --format) format=$2; shift ;;
+    --name) name=$2; shift ;;
+    --root) root=$2; shift ;;
+    *) ;; # what later agents add
+  esac
+  shift
+done
+
+# codes: 0 failed, 500 downloaded, 600 installed, 700 applied, 801 cannot be cancelled, 900 is installed, 901 is not
+say() {
+  text=$(printf '%s' "$2" | tr -d '"\134' | tr '\n\t' '  ' | cut -c 1-400)
+  answer="{\"resultCode\": $1, \"extendedResultCode\": ${3:-0}, \"resultDetails\": \"$text\"}"
+  if [ -n "$result" ]; then
+    mkdir -p "$(dirname "$result")"
+    printf '%s\n' "$answer" >"$result"
+  else
+    printf '%s\n' "$answer"
+  fi
+}
+
+install_tar() {
+  folder=$(mktemp -d "$root/.device-update.XXXXXX") || return 1
+  trap 'rm -rf "$folder"' EXIT
+  tar -x -f "$work/$bundle" -C "$folder" --no-same-owner && sh "$folder/install.sh" --root "$root"
+}
+
+install_bundle() {
+  mkdir -p "$root"
+  case $format in
+    tar) install_tar ;;
+    swupdate) swupdate -f /etc/swupdate.cfg -i "$work/$bundle" ;;
+    *) echo "unknown format: $format" ; return 1 ;;
+  esac
+}
+
+case $action in
+  is-installed)
+    if [ "$(cat "$root/models/$name/version" 2>/dev/null)" = "$criteria" ]; then
+      say 900 "$criteria is active"
+    else
+      say 901 "$criteria is not active"
+    fi
+    ;;
+  download) say 500 "the bundle is one of the update's files" ;;
+  install)
+    said=$(install_bundle 2>&1)
+    status=$?
+    printf '%s\n' "$said"
+    if [ "$status" -eq 0 ]; then
+      say 600 "installed, self-test passed"
+    else
+      say 0 "$said" "$status"
+    fi
+    ;;
+  apply) say 700 "active" ;;
+  cancel) say 801 "an installation ends by itself, and the old version stays until then" ;;
+  *)
+    echo "usage: $0 --action-is-installed|--action-download|--action-install|--action-apply|--action-cancel ..." >&2
+    exit 2
+    ;;
+esac
