@@ -1,6 +1,6 @@
 """Upload a bundle to hawkBit and create its rollout, from the JSON files beside this script.
 
-Set HAWKBIT_URL, HAWKBIT_USER (the login, with its tenant) and HAWKBIT_PASSWORD; then: python3 upload.py BUNDLE [--start]
+Set HAWKBIT_URL, HAWKBIT_USER (login with tenant) and HAWKBIT_PASSWORD; then: python3 upload.py BUNDLE [--start]
 
 The rollout waits until it is started: here with --start, or in hawkBit. Needs Python 3.7 and nothing else.
 """
