@@ -1,12 +1,14 @@
 """Keys by purpose: every one is a leaf certificate below one CA, so that chain, purpose and expiry are one check."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
 Purpose = Literal["release", "cms", "mender", "mcuboot"]
 """``release``: DSSE over the tree. ``cms``: SWUpdate and RAUC. The others are each ecosystem's own."""
 Algorithm = Literal["ed25519", "p256", "rsa"]
+"""``rsa`` has 3072 bits where edgekit makes it; 2048 and more are accepted."""
 ALGORITHMS: dict[Purpose, tuple[Algorithm, ...]] = {
     "release": ("ed25519", "p256", "rsa"),
     "cms": ("p256", "rsa"),
@@ -33,3 +35,29 @@ class Trust:
     def public_key(self, purpose: Purpose) -> Path:
         """PEM file of a purpose's public key; may not exist."""
         return self.folder / f"{purpose}.pub"
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyEntry:
+    """What anyone may know of one key."""
+
+    purpose: Purpose | Literal["ca"]
+    algorithm: Algorithm | None
+    """None: another one, as the CA of a PKI of one's own may have."""
+    starts: datetime
+    """Aware, UTC; valid from here on."""
+    expires: datetime
+    """Aware, UTC; the last valid second."""
+    fingerprint: str
+    """SHA-256 of the certificate's DER, 64 hexadecimal digits; as of ``openssl x509 -fingerprint -sha256``."""
+    private: bool
+    """Whether the folder holds the private key too."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keys:
+    """A keys folder, as ``edgekit key new`` wrote it or ``edgekit key show`` found it."""
+
+    folder: Path
+    keys: tuple[KeyEntry, ...]
+    """The CA first, then by purpose."""
