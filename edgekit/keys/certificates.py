@@ -107,13 +107,12 @@ def new_leaf(ca: Pair, purpose: Purpose, algorithm: Algorithm, *, organization: 
 
 
 def private_pem(key: "PrivateKey", purpose: Purpose | Literal["ca"]) -> bytes:
-    """PKCS#8, not encrypted; mender-artifact reads RSA keys as PKCS#1 only."""
+    """PKCS#8, not encrypted; mender-artifact reads RSA keys as PKCS#1 and elliptic ones as SEC 1 only."""
     from cryptography.hazmat.primitives import serialization
 
-    pkcs1 = purpose == "mender" and algorithm_of(key) == "rsa"
     return key.private_bytes(
         serialization.Encoding.PEM,
-        serialization.PrivateFormat.TraditionalOpenSSL if pkcs1 else serialization.PrivateFormat.PKCS8,
+        serialization.PrivateFormat.TraditionalOpenSSL if purpose == "mender" else serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
 

@@ -17,7 +17,7 @@ ALGORITHMS: dict[Purpose, tuple[Algorithm, ...]] = {
 }
 """What each purpose takes, the default first."""
 PRIVATE = "private"
-"""Folder of NAME.key, PKCS#8 PEM, mode 0600; mender's RSA key is PKCS#1."""
+"""Folder of NAME.key, PKCS#8 PEM, mode 0600; mender's is PKCS#1 or SEC 1."""
 PUBLIC = "public"
 """Folder of ca.crt, NAME.crt and NAME.pub (SubjectPublicKeyInfo PEM): all that a verifier needs."""
 
