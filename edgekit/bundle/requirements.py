@@ -1,0 +1,43 @@
+"""requirements.txt: what the device needs once, so that the release can run there."""
+
+from collections.abc import Mapping
+
+from edgekit.target import Target
+from edgekit.versions import version_of
+
+HEADER = """\
+# What {name} needs on a device besides Python. Install it once, before the first release:
+#   python3 -m venv {root}/runtime/by-hand
+#   {root}/runtime/by-hand/bin/pip install -r requirements.txt
+#   ln -sfn by-hand {root}/runtime/current
+# install.sh takes {root}/runtime/current/bin/python, else $EDGEKIT_PYTHON, else python3.
+# `edgekit device setup NAME` does the same over ssh, without the internet on the device.
+"""
+NO_PYTHON = {
+    "tflm": "The model is linked into the program of the microcontroller: nothing is installed there.",
+    "tensorrt": "The engine is run by TensorRT of the board's JetPack, which NVIDIA's image brings.",
+    "rknn": "The model is run by librknnrt of the board's image, which Rockchip's SDK brings.",
+    "hailo": "The model is run by HailoRT, which the board's image or Hailo's packages bring.",
+}
+"""Runtimes that pip does not install."""
+
+
+def runtime_requirements(target: Target, tools: Mapping[str, str]) -> tuple[str, ...]:
+    """Requirement lines for the target's runtime; ``tools`` are those of the manifest, whose runtime was tested."""
+    if target.runtime.kind != "tflite":
+        return ()
+    tested = tools.get("ai-edge-litert") or version_of("ai-edge-litert")
+    return (
+        f'ai-edge-litert=={tested}; python_version >= "3.10" and platform_machine != "armv7l"',
+        'tflite-runtime>=2.5; python_version < "3.10" or platform_machine == "armv7l"',
+        'numpy>=1.23; python_version >= "3.10"',
+        'numpy<2; python_version < "3.10"',
+    )
+
+
+def requirements_file(name: str, root: str, target: Target, tools: Mapping[str, str]) -> bytes:
+    """requirements.txt with how to install it; a comment alone where pip installs nothing of the runtime."""
+    lines = runtime_requirements(target, tools)
+    if not lines:
+        return f"# {NO_PYTHON[target.runtime.kind]}\n".encode()
+    return (HEADER.format(name=name, root=root) + "".join(f"{line}\n" for line in lines)).encode()
