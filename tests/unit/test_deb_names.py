@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgekit.agent.versions import parse
-from edgekit.bundle.deb_names import (
+from edgekit.bundle.deb.names import (
     PACKAGE,
     checked_package,
     debian_architecture,
