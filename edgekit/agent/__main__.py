@@ -1,4 +1,7 @@
-"""``python AGENT COMMAND``: read the request, run the command, print its events."""
+"""``python AGENT COMMAND``: read the request, run the command, print its events.
+
+``python AGENT install ...`` is for people and update clients: arguments and sentences, see ``install_command``.
+"""
 
 import io
 import signal
@@ -45,6 +48,7 @@ COMMANDS = {
 is the rest of the input after the request (binary, buffered).
 """
 
+INSTALL = "install"
 STOPPED = 143
 
 
@@ -59,16 +63,24 @@ def _stop(_number: int, _frame: Any) -> None:
 
 
 def main(argv: Optional[List[str]] = None) -> int:
-    """Run one command; the exit status is 0 after ``done``, 1 after ``error``, 143 when told to stop."""
+    """Run one command; the exit status is 0 after ``done``, 1 after ``error``, 143 when told to stop.
+
+    That of ``install`` is its own.
+    """
     arguments = sys.argv[1:] if argv is None else argv
-    if len(arguments) != 1 or arguments[0] not in COMMANDS:
+    by_hand = arguments[:1] == [INSTALL]
+    if not by_hand and (len(arguments) != 1 or arguments[0] not in COMMANDS):
         commands = "|".join(sorted(COMMANDS))
-        sys.stderr.write("usage: agent (%s), with the request as a line of JSON on stdin\n" % commands)
+        sys.stderr.write(
+            "usage: agent (%s), with the request as a line of JSON on stdin; or agent install --help\n" % commands
+        )
         return 2
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, _stop)
     end_with_parent()
     try:
+        if by_hand:
+            return int(import_module("edgekit.agent.install_command").main(arguments[1:]))
         return _answer(arguments[0], emitter(take_stdout()))
     except (BrokenPipeError, Stopped):
         return STOPPED  # nobody is left to tell

@@ -16,7 +16,7 @@ from typing import Dict, Iterator, Optional, Tuple
 from .events import AgentError
 from .host import Host
 from .layout import Place, model_name, point, read_current, read_manifest
-from .state import Activation, Hooks, Pending, State, read_state, write_state
+from .state import Hooks, Pending, State, read_state, write_state
 
 POLL_S = 0.02
 HEALTH_INTERVAL_S = 0.5
@@ -26,14 +26,15 @@ MAX_OUTPUT_BYTES = 4096
 MAX_FD = 1024
 
 
-def activate(place: Place, history: Tuple[Activation, ...], hooks: Hooks, host: Host, lock: int) -> None:
-    """Make the last of ``history`` the active version and keep it if the application is healthy with it.
+def activate(place: Place, state: State, host: Host, lock: int) -> None:
+    """Make the last of the history the active version and keep it if the application is healthy with it.
+
+    ``state`` is what state.json says once it is.
 
     Raises AgentError ``gate`` when it is not; the version before is active again then, as after any other exception.
     """
     before = read_current(place)
-    digest = history[-1].digest
-    state = State(history=history, hooks=hooks, pending=None)
+    digest, hooks = state.history[-1].digest, state.hooks
     pending = read_state(place)._replace(pending=Pending(digest, before, hooks.on_activate))
     write_state(place, pending)
     try:

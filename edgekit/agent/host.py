@@ -4,7 +4,7 @@ import contextlib
 import fcntl
 import select
 import time
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, List, Optional
 
 from .events import AgentError, Emit
 
@@ -23,14 +23,20 @@ class HostGone(BrokenPipeError):
 
 
 class Host:
-    """What a command knows of the host. The host sends payload only after an event that asked for it."""
+    """What a command knows of the host. The host sends payload only after an event that asked for it.
 
-    def __init__(self, stdin: BinaryIO, emit: Emit) -> None:
+    ``stdin`` None: nobody is at the other end, as where an update client of the device started us. Then nothing ends
+    early, and the events are for a log.
+    """
+
+    def __init__(self, stdin: Optional[BinaryIO], emit: Emit) -> None:
         self.stdin = stdin
         self._emit = emit
+        self._said = time.monotonic()
+        if stdin is None:
+            return
         with contextlib.suppress(OSError, ValueError):  # no pipe, or the system's limit: then it stays as it is
             fcntl.fcntl(stdin.fileno(), SET_PIPE_SIZE, PIPE_BYTES)
-        self._said = time.monotonic()
 
     def emit(self, event: str, **fields: Any) -> None:
         """Tell the host; raises BrokenPipeError when it is gone."""
@@ -42,22 +48,26 @@ class Host:
 
         Raises HostGone, or AgentError after ``SILENCE_S`` without any.
         """
-        if not select.select([self.stdin], [], [], SILENCE_S)[0]:
+        if not self._hears(SILENCE_S):
             raise AgentError(
                 "device",
                 "The host sent nothing for %g s in the middle of a file." % SILENCE_S,
                 "The connection is stuck; do it again.",
             )
-        data: bytes = self.stdin.read1(size)  # type: ignore[attr-defined]
+        data: bytes = self.stdin.read1(size)  # type: ignore[union-attr]
         if not data:
             raise HostGone("the host is gone")
         return data
 
     def pause(self, seconds: float) -> None:
         """Sleep, unless the host goes away meanwhile (HostGone); keeps it informed that we live."""
-        if select.select([self.stdin], [], [], seconds)[0] and not self.stdin.read1(65536):  # type: ignore[attr-defined]
+        if self._hears(seconds) and not self.stdin.read1(65536):  # type: ignore[union-attr]
             raise HostGone("the host is gone")
         self.alive()
+
+    def _hears(self, seconds: float) -> bool:
+        watched: List[BinaryIO] = [] if self.stdin is None else [self.stdin]
+        return bool(select.select(watched, [], [], seconds)[0])
 
     def alive(self) -> None:
         """Say ``alive`` when nothing was said for ``HEARTBEAT_S``."""

@@ -14,7 +14,7 @@ import os
 import re
 import stat
 from contextlib import contextmanager
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Pattern
 
 from .events import AgentError, Request
 
@@ -84,16 +84,19 @@ def read_place(request: Request) -> Place:
     return Place(root=root, name=name)
 
 
-def read_entries(files: Any) -> Dict[str, Entry]:
-    """``{path: {"sha256": ..., "bytes": ...}}`` of a request or a manifest; raises AgentError ``integrity``."""
+def read_entries(files: Any, form: "Pattern[str]" = PATH, most: int = MAX_FILES) -> Dict[str, Entry]:
+    """``{path: {"sha256": ..., "bytes": ...}}`` of a request or a manifest; raises AgentError ``integrity``.
+
+    Every path has the ``form``; there is one at least and there are ``most`` at most.
+    """
     try:
         entries = {str(path): Entry(str(item["sha256"]), int(item["bytes"])) for path, item in files.items()}
     except (AttributeError, KeyError, TypeError, ValueError) as err:
         raise _hostile("its list of files cannot be read (%r)" % err) from err
-    if not 0 < len(entries) <= MAX_FILES:
+    if not 0 < len(entries) <= most:
         raise _hostile("it lists %d files" % len(entries))
     for path, entry in entries.items():
-        if not PATH.match(path) or not SHA256.match(entry.sha256) or entry.bytes < 0:
+        if not form.match(path) or not SHA256.match(entry.sha256) or entry.bytes < 0:
             raise _hostile("it lists %r, which is no path inside an artifact with its digest" % path[:200])
     return entries
 

@@ -8,7 +8,7 @@ import hashlib
 import os
 import shutil
 import stat
-from typing import Dict, List, Tuple
+from typing import Callable, ContextManager, Dict, List, Tuple
 
 from .events import AgentError
 from .host import Host, HostGone
@@ -18,6 +18,10 @@ SPARE_BYTES = 2 * 1024 * 1024
 """What must stay free on the disk of the device."""
 ASSEMBLED = "version"
 """Where a version is put together, inside its staging folder; no sha256 is called like this."""
+
+Read = Callable[[int], bytes]
+Source = Callable[[str, int], ContextManager[Read]]
+"""(sha256 of a file, offset) -> what reads some of its bytes from there on, at most so many and at least one."""
 
 
 def find_missing(place: Place, digest: str, files: Dict[str, Entry]) -> List[str]:
@@ -51,12 +55,12 @@ def find_offsets(place: Place, digest: str, wanted: Dict[str, int]) -> Dict[str,
     return offsets
 
 
-def fetch(place: Place, digest: str, files: Dict[str, Entry], host: Host) -> int:
+def fetch(place: Place, digest: str, files: Dict[str, Entry], host: Host, source: Source) -> int:
     """Make the version whole on the device, not yet flushed; returns the payload bytes that were received.
 
-    Emits ``need`` with ``files`` ([{sha256, offset}]) and ``free_bytes``; the host answers with those bytes, one
-    file after the other. Raises AgentError: ``integrity`` when what came is something else, ``device`` when the
-    host fell silent; OSError as the disk raises it.
+    Emits ``need`` with ``files`` ([{sha256, offset}]) and ``free_bytes``; a host answers with those bytes, one file
+    after the other, which are what ``source`` reads then. Raises AgentError: ``integrity`` when what came is something
+    else, ``device`` when the host fell silent; OSError as the disk raises it.
     """
     _clean(place, digest)
     missing = find_missing(place, digest, files)
@@ -78,7 +82,8 @@ def fetch(place: Place, digest: str, files: Dict[str, Entry], host: Host) -> int
     try:
         _make_folder(stage)
         for sha in sorted(wanted):
-            _receive(os.path.join(stage, sha), Entry(sha, wanted[sha]), offsets[sha], host)
+            with source(sha, offsets[sha]) as read:
+                _receive(os.path.join(stage, sha), Entry(sha, wanted[sha]), offsets[sha], read)
         _put(place, digest, {path: files[path] for path in missing})
     except (OSError, AgentError) as err:
         lost = isinstance(err, HostGone) or (isinstance(err, AgentError) and err.kind == "device")
@@ -121,7 +126,7 @@ def _make_folder(path: str) -> None:
     os.makedirs(path, mode=0o700, exist_ok=True)
 
 
-def _receive(path: str, entry: Entry, offset: int, host: Host) -> None:
+def _receive(path: str, entry: Entry, offset: int, read: Read) -> None:
     if os.path.lexists(path) and (offset == 0 or os.path.islink(path)):
         remove(path)
     total = hashlib.sha256()
@@ -130,7 +135,7 @@ def _receive(path: str, entry: Entry, offset: int, host: Host) -> None:
         for chunk in iter(lambda: stream.read(CHUNK), b""):
             total.update(chunk)
         while offset < entry.bytes:
-            chunk = host.read(min(entry.bytes - offset, CHUNK))
+            chunk = read(min(entry.bytes - offset, CHUNK))
             _write(number, chunk)
             # the disk begins to write now, so that the flush before the switch has little left to wait for
             os.posix_fadvise(number, offset, len(chunk), os.POSIX_FADV_DONTNEED)

@@ -1,4 +1,4 @@
-"""state.json: which versions were active and whether the last switch is confirmed; and the lock around it."""
+"""state.json: which versions were active, whether the last switch is confirmed, the floor; and the lock around it."""
 
 import fcntl
 import json
@@ -10,6 +10,7 @@ from typing import Any, Dict, Iterator, NamedTuple, Optional, Tuple
 from .events import AgentError
 from .host import Host
 from .layout import SHA256, Place, list_versions, read_current, write_file
+from .versions import parse
 
 SCHEMA_VERSION = 1
 LOCK_WAIT_S = 20.0
@@ -25,6 +26,15 @@ class Hooks(NamedTuple):
     health_timeout_s: float = 30.0
 
 
+class Named(NamedTuple):
+    """What a release is called."""
+
+    version: str
+    """Semantic version, see ``versions``."""
+    sha256: str
+    """Of its release.json, which holds the sha256 of every other file."""
+
+
 class Activation(NamedTuple):
     """A version that is or was active."""
 
@@ -33,6 +43,8 @@ class Activation(NamedTuple):
     """Delegate it passed its self-test on; None where that is not known any more."""
     options: Dict[str, str] = {}  # noqa: RUF012 - a default that nobody changes
     """What that delegate was loaded with."""
+    release: Optional[Named] = None
+    """The release it came with; None: by `edgekit deploy`."""
 
 
 class Pending(NamedTuple):
@@ -53,6 +65,8 @@ class State(NamedTuple):
     hooks: Hooks
     """Those of the last confirmed deployment."""
     pending: Optional[Pending]
+    floor: Optional[Named] = None
+    """The highest release that was confirmed here; none below it is installed. None: no release ever was."""
 
     @property
     def previous(self) -> Optional[Activation]:
@@ -100,23 +114,40 @@ def _parse(value: Dict[str, Any]) -> State:
     if value["schema_version"] != SCHEMA_VERSION:
         raise ValueError("another schema")
     history = tuple(
-        Activation(str(item["digest"]), item["delegate"], dict(item.get("options") or {})) for item in value["history"]
+        Activation(
+            str(item["digest"]), item["delegate"], dict(item.get("options") or {}), _parse_named(item.get("release"))
+        )
+        for item in value["history"]
     )
     pending = Pending(**value["pending"]) if value["pending"] else None
     digests = [item.digest for item in history]
     digests += [digest for digest in pending[:2] if digest is not None] if pending else []
     if not all(SHA256.match(digest) for digest in digests):
         raise ValueError("no digest")
-    return State(history=history, hooks=read_hooks(value["hooks"]), pending=pending)
+    floor = _parse_named(value.get("floor"))
+    return State(history=history, hooks=read_hooks(value["hooks"]), pending=pending, floor=floor)
+
+
+def _parse_named(value: Any) -> Optional[Named]:
+    if value is None:
+        return None
+    parse(value["version"])
+    if not SHA256.match(value["sha256"]):
+        raise ValueError("no digest")
+    return Named(version=value["version"], sha256=value["sha256"])
 
 
 def write_state(place: Place, state: State) -> None:
     """Write state.json whole; it is on the disk when this returns."""
     value = {
         "schema_version": SCHEMA_VERSION,
-        "history": [item._asdict() for item in state.history[-MAX_HISTORY:]],
+        "history": [
+            dict(item._asdict(), release=item.release and item.release._asdict())
+            for item in state.history[-MAX_HISTORY:]
+        ],
         "hooks": state.hooks._asdict(),
         "pending": state.pending and state.pending._asdict(),
+        "floor": state.floor and state.floor._asdict(),
     }
     write_file(_path(place), json.dumps(value, indent=2, sort_keys=True).encode() + b"\n")
 

@@ -3,7 +3,8 @@
 import os
 import shutil
 import sys
-from typing import Any, BinaryIO, Dict, List, Optional, Tuple
+from contextlib import nullcontext
+from typing import Any, BinaryIO, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from . import staging
 from .activation import activate, undo
@@ -26,9 +27,26 @@ from .layout import (
     write_file,
 )
 from .selftest import check, prepared, require_taken
-from .state import Activation, State, locked, read_hooks, read_state, write_state
+from .state import Activation, Hooks, Named, State, locked, read_hooks, read_state, write_state
 
 LIBRARY = os.path.join("lib", "edgekit.pyz")
+
+
+class Wanted(NamedTuple):
+    """A version that is to be active, and how."""
+
+    digest: str
+    """sha256 of its manifest."""
+    files: Dict[str, Entry]
+    """The manifest included."""
+    delegate: str
+    options: Dict[str, str]
+    hooks: Hooks
+    keep_versions: int
+    require_delegate: bool = False
+    """Whether the delegate must take an op."""
+    release: Optional[Named] = None
+    """What it comes with; None for `edgekit deploy`."""
 
 
 def status(request: Request, _stdin: BinaryIO, _emit: Emit) -> Result:
@@ -48,6 +66,8 @@ def _describe(place: Place) -> Dict[str, Any]:
     return {
         "name": place.name,
         "active": active,
+        "release": _release(state, active),
+        "floor": state.floor and state.floor.version,
         "previous": state.previous and state.previous.digest,
         "unconfirmed": state.pending is not None,
         "damaged": [] if active is None else find_damage(place.version(active), active),
@@ -55,6 +75,12 @@ def _describe(place: Place) -> Dict[str, Any]:
             {"digest": digest, "bytes": _folder_bytes(place.version(digest))} for digest in list_versions(place)
         ],
     }
+
+
+def _release(state: State, active: Optional[str]) -> Optional[str]:
+    """Version of the release that the active version came with; None where it was deployed."""
+    found = [item.release for item in state.history if item.digest == active]
+    return found[-1].version if found and found[-1] else None
 
 
 def _folder_bytes(path: str) -> int:
@@ -80,27 +106,54 @@ def deploy(request: Request, stdin: BinaryIO, emit: Emit) -> Result:
     files = read_entries(request["files"])
     if not SHA256.match(digest) or files.get(MANIFEST, Entry("", 0)).sha256 != digest:
         raise AgentError("integrity", "The digest is not the manifest's.", "Build the artifact again.")
-    delegate, options = str(request["delegate"]), dict(request.get("delegate_options") or {})
     if request["dry_run"]:
         return _rehearse(place, digest, files, host)
+    wanted = Wanted(
+        digest=digest,
+        files=files,
+        delegate=str(request["delegate"]),
+        options=dict(request.get("delegate_options") or {}),
+        hooks=read_hooks(request["hooks"]),
+        keep_versions=int(request["keep_versions"]),
+        require_delegate=bool(request.get("require_delegate")),
+    )
+    return bring(place, wanted, host, lambda _sha, _offset: nullcontext(host.read))
+
+
+def bring(
+    place: Place,
+    wanted: Wanted,
+    host: Host,
+    source: staging.Source,
+    admit: Callable[[State], State] = lambda state: state,
+) -> Result:
+    """Make ``wanted`` whole on the device, test it here, switch to it; returns and raises what ``deploy`` does.
+
+    ``admit`` sees the state as it is under the lock, and returns it with the floor that holds from the moment the
+    switch is confirmed; it raises AgentError to refuse.
+    """
+    digest, delegate, options = wanted.digest, wanted.delegate, wanted.options
     with explained(place):
         os.makedirs(place.versions, exist_ok=True)
         with locked(place, host) as lock, prepared(place.version(digest), delegate, options) as child:
             undone = undo(place)
-            before = read_current(place)
-            received = staging.fetch(place, digest, files, host)
+            before, state = read_current(place), admit(read_state(place))
+            received = staging.fetch(place, digest, wanted.files, host, source)
             host.emit("self-test", delegate=delegate)
             report = check(child, delegate, host, lambda: staging.flush(place, digest))
-            if request.get("require_delegate"):
+            if wanted.require_delegate:
                 require_taken(report)
-            hooks, state = read_hooks(request["hooks"]), read_state(place)
-            history = _appended(state.history, Activation(digest, delegate, options))
             _install_library(place)
+            state = state._replace(
+                history=_appended(state.history, Activation(digest, delegate, options, wanted.release)),
+                hooks=wanted.hooks,
+                pending=None,
+            )
             if before == digest and not received:
-                write_state(place, State(history=history, hooks=hooks, pending=None))
+                write_state(place, state)
             else:
-                activate(place, history, hooks, host, lock)
-            removed = _prune(place, int(request["keep_versions"]))
+                activate(place, state, host, lock)
+            removed = _prune(place, wanted.keep_versions)
             result = _result(place, before, report, undone)
     return dict(result, received_bytes=received, needed_bytes=received, removed=removed)
 
@@ -138,8 +191,8 @@ def rollback(request: Request, stdin: BinaryIO, emit: Emit) -> Result:
         with prepared(place.version(target.digest), delegate, options) as child:
             report = check(child, delegate, host)
         hooks = state.hooks if request.get("hooks") is None else read_hooks(request["hooks"])
-        history = (*state.history[:-2], Activation(target.digest, delegate, options))
-        activate(place, history, hooks, host, lock)
+        history = (*state.history[:-2], target._replace(delegate=delegate, options=options))
+        activate(place, state._replace(history=history, hooks=hooks), host, lock)
         return _result(place, before, report, undone)
 
 
@@ -176,15 +229,16 @@ def _result(place: Place, before: Optional[str], report: Optional[Result], undon
 
 
 def _appended(history: Tuple[Activation, ...], new: Activation) -> Tuple[Activation, ...]:
-    if history and history[-1].digest == new.digest:
-        history = history[:-1]
-    return (*history, new)
+    if not history or history[-1].digest != new.digest:
+        return (*history, new)
+    release = new.release or history[-1].release  # a deployment of what is active leaves it the release it came with
+    return (*history[:-1], new._replace(release=release))
 
 
 def _install_library(place: Place) -> None:
     """Put this package where applications import it: ``PYTHONPATH=ROOT/lib/edgekit.pyz``."""
     path = os.path.join(place.root, LIBRARY)
-    packed = os.path.join(PACKAGE, "edgekit.pyz")
+    packed = PACKAGE if os.path.isfile(PACKAGE) else os.path.join(PACKAGE, "edgekit.pyz")
     if not os.path.isfile(packed):
         return  # run from a source tree, whose users import it from there
     with open(packed, "rb") as stream:

@@ -27,7 +27,7 @@ class Version(NamedTuple):
 
 def parse(text: str) -> Version:
     """The version that ``text`` names; raises ValueError for anything else, build metadata included."""
-    if not isinstance(text, str) or not _VERSION.match(text):
+    if not _VERSION.match(text):
         raise ValueError("%r is no version such as 1.4.0 or 1.4.0-rc.1" % (text,))
     core, _, pre = text.partition("-")
     major, minor, patch = map(int, core.split("."))

@@ -11,7 +11,7 @@ from edgekit.project import ModelName
 
 Format = Literal["tar", "deb", "swupdate", "rauc", "mender", "mcu"]
 SemVer = Annotated[str, msgspec.Meta(pattern=PATTERN)]
-"""Semantic Versioning 2.0.0 without build metadata, which has no order. ``edgekit/agent/versions.py`` reads and compares."""
+"""Semantic Versioning 2.0.0 without build metadata, which has no order. See ``edgekit/agent/versions.py``."""
 Hardware = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,62}$")]
 """What a device calls itself: SWUpdate's ``board:revision``, RAUC's ``compatible``, Mender's device type."""
 ReleasePath = Annotated[

@@ -26,12 +26,12 @@ PRECEDENCE = [
     ["0.9.9", "0.10.0", "0.10.1-0", "0.10.1-1", "0.10.1--", "0.10.1-1a", "0.10.1-A", "0.10.1-a", "0.10.1"],
 ]
 """semver.org, 11.2 to 11.4, and what a comparison of texts would get wrong; each before the next."""
-NONE = (
-    ["1", "1.2", "01.1.1", "1.01.1", "1.1.01", "1.2.3.4", "1.2.3-", "1.2.3-a..b", "1.2.3-01", "1.2.3-a.01"]
-    + ["1.2.3-a_b", "+1.2.3", "1.2.3+build", "-1.0.0", "v1.2.3", "1.2.3-\N{ARABIC-INDIC DIGIT ONE}", "1.2.3-\u00e9"]
-    + ["1.\N{ARABIC-INDIC DIGIT ONE}.3", "1e3.0.0", "1.0.0-rc/1", "1234567890.0.0", "", " 1.0.0", "1.0.0\n", "1.0.0 "]
-    + ["1.0.0-a\n", "1.0.0-" + "a" * 33, "1.0.0-" + "9" * 10]
-)
+NONE = [
+    *["1", "1.2", "01.1.1", "1.01.1", "1.1.01", "1.2.3.4", "1.2.3-", "1.2.3-a..b", "1.2.3-01", "1.2.3-a.01", "v1.2.3"],
+    *["1.2.3-a_b", "+1.2.3", "1.2.3+build", "-1.0.0", "1.2.3-\u0661", "1.2.3-\u00e9", "1.\u0661.3", "1e3.0.0"],
+    *["1.0.0-rc/1", "1234567890.0.0", "", " 1.0.0", "1.0.0\n", "1.0.0 ", "1.0.0-a\n"],
+    *["1.0.0-" + "a" * 33, "1.0.0-" + "9" * 10, "1.0.0-" + ".".join("abcdefghi")],
+]
 
 number = st.integers(0, 999_999_999).map(str)
 identifier = number | st.from_regex(r"\A[0-9]{0,9}[A-Za-z-][0-9A-Za-z-]{0,9}\Z")
@@ -41,7 +41,7 @@ versions = st.tuples(number, number, number, pre_release).map(lambda parts: ".".
 
 @pytest.mark.parametrize("order", PRECEDENCE)
 def test_precedence_is_that_of_semver(order: list[str]) -> None:
-    assert sorted(order[::-1], key=parse) == order
+    assert sorted(set(order), key=parse) == order
     assert len(set(map(parse, order))) == len(order)
 
 

@@ -1,0 +1,167 @@
+"""A release becomes active on the device it lies on: ``install``, ``check`` and ``confirm``, for update clients.
+
+``install`` is what `edgekit deploy` does, with the release's folder in the place of the host. ``check`` and ``confirm``
+are its two halves where the update client switches by itself (A/B slots): ``check`` before it marks the slot as good,
+``confirm`` afterwards. The floor is the highest release that was confirmed; it is in state.json of the model.
+"""
+
+import os
+from contextlib import contextmanager
+from typing import Iterator, NamedTuple, Optional
+
+from . import selftest, staging
+from .events import AgentError, Result
+from .host import Host
+from .layout import Place, explained, read_manifest
+from .release import Release, refused, verify
+from .state import State, locked, read_state, write_state
+from .store import Wanted, bring
+from .versions import parse
+
+TARGET = "target"
+"""ROOT/target: one line, what this device calls itself."""
+MAX_TARGET_BYTES = 200
+
+
+class Device(NamedTuple):
+    """What the caller says of the device."""
+
+    root: str
+    """Absolute path of edgekit's folder."""
+    target: Optional[str] = None
+    """What the device is; None: what ROOT/target says, if it is there."""
+    allow_downgrade: bool = False
+    """Lower the floor to this release, where it is below."""
+
+
+def install(release: Release, device: Device, host: Host) -> Result:
+    """Verify the tree, test it here, switch to it, raise the floor; or leave everything as it was.
+
+    Emits ``verified``, ``unknown-target``, ``floor``, ``lowered`` and what ``store.deploy`` emits; returns what that
+    returns. Killed at any moment, the version before is active or becomes it again, and the next attempt works.
+
+    Raises AgentError: ``integrity`` for a tree that is not the release, another device's release or one below the
+    floor, ``self-test`` or ``gate`` where the device or the application refuses it, ``device`` for the rest.
+    """
+    place = _admitted(release, device, host)
+    manifest = read_manifest(release.path("artifact"), release.digest)
+    wanted = Wanted(
+        digest=release.digest,
+        files=release.artifact,
+        delegate=_delegate(manifest),
+        options=dict(manifest.get("delegate_options") or {}),
+        hooks=release.hooks,
+        keep_versions=release.keep_versions,
+        release=release.named,
+    )
+    with explained(place):
+        if os.path.lexists(place.staging):
+            staging.remove(place.staging)  # what an earlier attempt left: copying again is cheap, trusting it is not
+    return bring(place, wanted, host, _source(release), lambda state: _admit(release, device, host, state))
+
+
+def check(release: Release, device: Device, host: Host) -> Result:
+    """All that ``install`` does before the switch, in the release's own folder: nothing is written anywhere.
+
+    Returns the report of the self-test.
+    """
+    place = _admitted(release, device, host)
+    _admit(release, device, host, read_state(place))
+    folder = release.path("artifact")
+    manifest = read_manifest(folder, release.digest)
+    delegate = _delegate(manifest)
+    host.emit("self-test", delegate=delegate)
+    with selftest.prepared(folder, delegate, dict(manifest.get("delegate_options") or {})) as child:
+        return selftest.check(child, delegate, host)
+
+
+def confirm(release: Release, device: Device, host: Host) -> None:
+    """Raise the floor to a release that the update client has made the good one; can be called again and again."""
+    place = _admitted(release, device, host)
+    with explained(place):
+        os.makedirs(place.folder, exist_ok=True)
+        with locked(place, host):
+            state = read_state(place)
+            admitted = _admit(release, device, host, state)
+            if admitted != state:
+                write_state(place, admitted)
+
+
+def _admitted(release: Release, device: Device, host: Host) -> Place:
+    """The model's place on the device, once the tree is whole and for this device."""
+    verify(release)
+    host.emit("verified", files=len(release.files), bytes=sum(entry.bytes for entry in release.files.values()))
+    own = device.target or _read_target(device.root)
+    if own is None:
+        host.emit("unknown-target")
+    elif own != release.target and own not in release.hardware:
+        raise AgentError(
+            "integrity",
+            "%s is for %s; this device is %r." % (release.title, ", ".join((release.target, *release.hardware)), own),
+            "Send the release that was made for this device. What the device is comes from --target or %s."
+            % os.path.join(device.root, TARGET),
+        )
+    return Place(root=device.root, name=release.name)
+
+
+def _read_target(root: str) -> Optional[str]:
+    path = os.path.join(root, TARGET)
+    try:
+        with open(path, "rb") as stream:
+            text = stream.read(MAX_TARGET_BYTES + 1).decode().strip()
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as err:
+        raise AgentError(
+            "device", "%s cannot be read: %s." % (path, err), "Write one line: the target's name."
+        ) from err
+    return text or None
+
+
+def _admit(release: Release, device: Device, host: Host, state: State) -> State:
+    """The state with the floor that holds once this release is confirmed; raises AgentError ``integrity``."""
+    floor, new = state.floor, release.named
+    active = state.history[-1].release if state.history else None
+    host.emit("floor", floor=floor and floor.version, active=active and active.version, version=new.version)
+    if floor is None or parse(new.version) > parse(floor.version):
+        return state._replace(floor=new)
+    if new in (floor, active):  # again, or after a rollback
+        return state
+    if device.allow_downgrade:
+        host.emit("lowered", floor=floor.version, version=new.version)
+        return state._replace(floor=new)
+    if new.version == floor.version:
+        reason = "another release with the version %s was active here" % new.version
+        hint = "A version names one release: give the new one a higher version."
+    else:
+        reason = "%s was active here, and a lower version is not installed over it" % floor.version
+        hint = "Install a release from %s on." % floor.version
+    raise AgentError(
+        "integrity",
+        "%s is refused: %s." % (release.title, reason),
+        hint + " --allow-downgrade lowers the floor knowingly.",
+    )
+
+
+def _delegate(manifest: Result) -> str:
+    return str(manifest.get("delegate", "xnnpack"))
+
+
+def _source(release: Release) -> staging.Source:
+    """The release's folder as what sends the files of the artifact."""
+    paths = {entry.sha256: path for path, entry in release.files.items()}
+
+    @contextmanager
+    def opened(sha: str, offset: int) -> Iterator[staging.Read]:
+        with open(release.path(paths[sha]), "rb", buffering=0) as stream:
+            stream.seek(offset)
+
+            def read(size: int) -> bytes:
+                data = stream.read(size)
+                if not data:
+                    raise refused("%s became shorter" % paths[sha])
+                return bytes(data)
+
+            yield read
+
+    return opened

@@ -1,0 +1,103 @@
+"""``python edgekit.pyz install FOLDER``: what install.sh calls, for update clients and their logs.
+
+Sentences on stderr, one for each step; the last says what is so now. Exit status: 0 done, 1 the device could not,
+2 wrong arguments, 3 the device computes something else or the application is not healthy, 8 not a whole release, for
+another device, or below the floor. Whatever is not 0 left the version active that was active before.
+"""
+
+import argparse
+import os
+import sys
+import traceback
+from typing import Any, List
+
+from .events import AgentError, Result
+from .host import Host
+from .install import Device, check, confirm, install
+from .release import Release, read_release
+
+STATUS = {"integrity": 8, "self-test": 3, "gate": 3, "coverage": 3}
+"""``kind`` of an AgentError -> exit status; 1 for the others."""
+LINES = {
+    "verified": "every file is as it was made (%(files)d files, %(bytes)d bytes)",
+    "unknown-target": "neither --target nor ROOT/target says what this device is: the release is taken for its own",
+    "floor": "release before: %(active)s; floor: %(floor)s",
+    "lowered": "--allow-downgrade: the floor goes from %(floor)s down to %(version)s",
+    "self-test": "running the golden vectors on %(delegate)s",
+    "switched": "switched to %(digest).12s; it stays when the application is healthy",
+    "hook": "running %(name)s",
+}
+"""Event -> the line it is in the log; the others are for hosts."""
+
+
+def main(arguments: List[str]) -> int:
+    """Run it; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        release = read_release(options.folder)
+        root = os.path.abspath(options.root or release.root)
+        device = Device(root=root, target=options.target, allow_downgrade=options.allow_downgrade)
+        _say("%s for %s, in %s" % (release.title, release.target, device.root))
+        _say(_run(options, release, device))
+    except AgentError as err:
+        _say("FAILED: " + err.message)
+        _say("next: " + err.hint)
+        return STATUS.get(err.kind, 1)
+    except Exception as err:  # noqa: BLE001 - the boundary: a client's log must end with a sentence
+        sys.stderr.write(traceback.format_exc())
+        _say("FAILED: %s: %s" % (type(err).__name__, err))
+        _say("next: This is a defect of edgekit, or something is wrong with the device; report the lines above.")
+        return 1
+    except BaseException:
+        _say("FAILED: it was told to stop. What was active before is active; run it again.")
+        raise
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="install.sh", description="Make a release of a model the active one on this device."
+    )
+    parser.add_argument("folder", help="the unpacked release; install.sh fills it in")
+    parser.add_argument("--root", help="edgekit's folder on this device (default: the release's)")
+    parser.add_argument("--target", help="what this device is (default: the line in ROOT/target)")
+    parser.add_argument("--allow-downgrade", action="store_true", help="accept a lower version, and lower the floor")
+    step = parser.add_mutually_exclusive_group()
+    step.add_argument("--check", action="store_true", help="everything up to the switch; writes nothing")
+    step.add_argument("--confirm", action="store_true", help="raise the floor: this release was made the good one")
+    return parser
+
+
+def _run(options: Any, release: Release, device: Device) -> str:
+    """What is so at the end, as a sentence."""
+    host = Host(None, _tell)
+    if options.confirm:
+        confirm(release, device, host)
+        return "%s is confirmed: nothing below it is installed here from now on." % release.title
+    if options.check:
+        return "%s works here (%s). Nothing was changed." % (release.title, _tested(check(release, device, host)))
+    done = install(release, device, host)
+    if done["undone"]:
+        _say("an earlier switch to %s was never confirmed, and was undone first" % done["undone"][:12])
+    if done["previous"] == done["active"]:
+        return "%s is active already (%s)." % (release.title, _tested(done["self_test"]))
+    return "%s is active (%s)." % (release.title, _tested(done["self_test"]))
+
+
+def _tested(report: Result) -> str:
+    return "%d golden vectors on %s, %s %s" % (
+        report["vectors"],
+        report["delegate"],
+        report["runtime"],
+        report["version"],
+    )
+
+
+def _tell(event: str, **fields: Any) -> None:
+    if event in LINES:
+        _say(LINES[event] % {name: "none" if value is None else value for name, value in fields.items()})
+
+
+def _say(text: str) -> None:
+    sys.stderr.write("edgekit: %s\n" % text)
+    sys.stderr.flush()
