@@ -18,7 +18,7 @@ from edgekit.bundle.sbom import licence_findings
 from edgekit.bundle.tar import tar_of
 from edgekit.bundle.tree import ReleaseRequest, build_tree
 from edgekit.bundle.types import CreateRequest
-from edgekit.bundle.verify import Policy, Verified, verify_bundle
+from edgekit.bundle.verify import Policy, Verified, check_version, verify_bundle
 from edgekit.documents import convert
 from edgekit.errors import BundleError
 from edgekit.progress import Progress, silent
@@ -74,6 +74,7 @@ def create_bundle(wanted: Wanted, *, now: datetime, progress: Progress = silent)
     _check_libraries()
     own = own_settings(wanted.format, wanted.settings)
     trust = read_trust(wanted.keys)
+    check_version(wanted.version)
     findings = licence_findings(wanted.licenses)
     locked, unlocked = find_lock(wanted.artifact, wanted.directory)
     if wanted.output.is_dir():

@@ -95,6 +95,17 @@ def check_policy(release: Release, policy: Policy) -> None:
         )
 
 
+def check_version(text: str) -> str:
+    """``text`` if it is a version of releases; raises BundleError."""
+    try:
+        parse_version(text)
+    except ValueError as err:
+        raise BundleError(
+            f"{text!r} is no version of a release.", hint="Such as 1.4.0 or 1.4.0-rc.1 (semver)."
+        ) from err
+    return text
+
+
 def check_envelope(opened: Opened, release: Release) -> None:
     """What an update client reads of the envelope is what release.json says; raises IntegrityError."""
     if opened.version is not None and opened.version != release.version:

@@ -1,0 +1,66 @@
+"""``edgekit bundle create``."""
+
+from pathlib import Path
+
+import click
+
+from edgekit.cli.bundle_options import FILE, keys_option, print_verified, settings_option
+from edgekit.cli.options import bar_progress, common, console, emit, option, print_findings, progress
+
+FORMATS = ("tar", "deb", "swupdate", "rauc", "mender", "mcu")
+
+
+@click.command("create")
+@click.argument("artifact", type=FILE)
+@option("--format", "format_", required=True, type=click.Choice(FORMATS), help="What the fleet's devices install.")
+@keys_option
+@option("--version", "release_version", required=True, metavar="V", help="Of the release, such as 1.4.0 (semver).")
+@option("--output", required=True, type=FILE, metavar="FILE", help="Replaced when the new bundle is verified.")
+@option("--hardware", multiple=True, help="A device that may install it; several times.  [default: the target's name]")
+@option("--license", "licenses", multiple=True, metavar="SPDX", help="Of the model, for the SBOM; several times.")
+@settings_option
+@common
+def create_command(
+    *,
+    artifact: Path,
+    format_: str,
+    keys: Path,
+    release_version: str,
+    output: Path,
+    hardware: tuple[str, ...],
+    licenses: tuple[str, ...],
+    settings: dict[str, str],
+    as_json: bool,
+    verbose: bool,  # noqa: ARG001 - acts in its callback
+) -> None:
+    """Package ARTIFACT as a signed bundle, and verify it before it appears.
+
+    The [deploy] table of edgekit.toml in this folder says what the device runs after the switch.
+    """
+    from datetime import UTC, datetime
+    from typing import cast
+
+    from edgekit.artifact import read_artifact
+    from edgekit.bundle.create import Wanted, create_bundle
+    from edgekit.bundle.entries import Format
+    from edgekit.project import load_project
+
+    wanted = Wanted(
+        artifact=read_artifact(artifact),
+        format=cast(Format, format_),
+        version=release_version,
+        keys=keys,
+        output=output,
+        hardware=hardware,
+        licenses=licenses,
+        settings=settings,
+        deploy=load_project().deploy,
+    )
+    with progress() as bar:
+        created = create_bundle(wanted, now=datetime.now(UTC), progress=bar_progress(bar))
+    if as_json:
+        emit(created)
+    else:
+        print_verified(created.verified)
+        console().print(f"Wrote {created.path} in {created.seconds:.1f} s, and verified it.", markup=False)
+    print_findings(created.findings)
