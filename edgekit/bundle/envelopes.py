@@ -15,6 +15,7 @@ from edgekit.bundle.types import RELEASE, Envelope
 ENVELOPES: dict[Format, str] = {
     "tar": "edgekit.bundle.tar",
     "deb": "edgekit.bundle.deb.envelope",
+    "rauc": "edgekit.bundle.rauc",
 }
 """Format -> module, imported when it is needed."""
 EXTRAS: dict[Format, str] = {}

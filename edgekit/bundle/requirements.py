@@ -7,10 +7,10 @@ from edgekit.versions import version_of
 
 HEADER = """\
 # What {name} needs on a device besides Python. Install it once, before the first release:
-#   python3 -m venv {root}/runtime/by-hand
-#   {root}/runtime/by-hand/bin/pip install -r requirements.txt
-#   ln -sfn by-hand {root}/runtime/current
-# install.sh takes {root}/runtime/current/bin/python, else $EDGEKIT_PYTHON, else python3.
+#   python3 -m venv {root}/runtime/requirements
+#   {root}/runtime/requirements/bin/pip install -r requirements.txt
+#   ln -sfn requirements {root}/runtime/current
+# install.sh takes $EDGEKIT_PYTHON where it is set, else {root}/runtime/current/bin/python, else python3.
 # `edgekit device setup NAME` does the same over ssh, without the internet on the device.
 """
 NO_PYTHON = {
