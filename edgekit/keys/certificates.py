@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 RSA_BITS = 3072
 """The most that MCUboot, Mender, SWUpdate and RAUC take alike; as strong as P-256 (NIST SP 800-57 part 1, table 2)."""
+MAX_NAME = 64
+"""Characters of an organization (RFC 5280, appendix A.1: ub-organization-name)."""
 USAGES = (
     "digital_signature",
     "content_commitment",
@@ -154,17 +156,17 @@ def _name(organization: str, common_name: str) -> "x509.Name":
     from cryptography import x509
     from cryptography.x509.oid import NameOID
 
-    try:
-        return x509.Name(
-            [
-                x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization),
-                x509.NameAttribute(NameOID.COMMON_NAME, common_name),
-            ]
-        )
-    except ValueError as err:
+    if not (1 <= len(organization) <= MAX_NAME and organization.isprintable()):
         raise KeysError(
-            f"{organization!r} is no organization for a certificate.", hint="Give --organization 1 to 64 characters."
-        ) from err
+            f"{organization!r} is no organization for a certificate.",
+            hint=f"Give --organization 1 to {MAX_NAME} characters that can be printed.",
+        )
+    return x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization),
+            x509.NameAttribute(NameOID.COMMON_NAME, common_name),
+        ]
+    )
 
 
 def _usage(allowed: str) -> "x509.KeyUsage":

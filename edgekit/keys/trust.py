@@ -93,12 +93,11 @@ def check_leaf(leaf: "x509.Certificate", authority: "x509.Certificate", now: dat
             .extension_policies(ca_policy=ExtensionPolicy.webpki_defaults_ca(), ee_policy=signer)
             .build_client_verifier()
         )
-        verifier.verify(leaf, [])
+        chain = verifier.verify(leaf, []).chain
     except (VerificationError, ValueError) as err:
-        raise IntegrityError(
-            f"{path} may not sign: it is no code signing certificate below ca.crt ({_first_line(err)}).",
-            hint="Use certificate and CA of one `edgekit key new`; docs/keys.md says what a certificate must state.",
-        ) from err
+        raise _may_not_sign(path, str(err).partition("\n")[0].rstrip(".")) from err
+    if chain != [leaf, authority]:  # what is in the store is trusted, whatever signed it
+        raise _may_not_sign(path, "it is its own CA")
 
 
 def private_key(keys: Path, purpose: Purpose | Literal["ca"]) -> Path:
@@ -148,5 +147,8 @@ def _signs_code(_policy: "Policy", _certificate: "x509.Certificate", value: "x50
         raise ValueError("its extended key usage must be codeSigning and nothing else")
 
 
-def _first_line(err: Exception) -> str:
-    return str(err).partition("\n")[0].rstrip(".")
+def _may_not_sign(path: Path, why: str) -> IntegrityError:
+    return IntegrityError(
+        f"{path} may not sign: it is no code signing certificate below ca.crt ({why}).",
+        hint="Use certificate and CA of one `edgekit key new`; docs/keys.md says what a certificate must state.",
+    )
