@@ -63,6 +63,23 @@ def undo(place: Place) -> Optional[str]:
     return state.pending.digest
 
 
+def withdraw(place: Place, host: Host) -> Optional[str]:
+    """Make no version the active one and tell the application; returns the digest that was active, None if none was.
+
+    Versions, hooks and the floor stay. Can be interrupted at any point and run again. Emits ``untold`` where the
+    application's command failed: the model is out of use all the same.
+    """
+    undo(place)
+    before, state = read_current(place), read_state(place)
+    point(place, None)
+    if state.hooks.on_activate:
+        status, output = _run(state.hooks.on_activate, _environment(place, None), ON_ACTIVATE_TIMEOUT_S, None)
+        if status != 0:
+            host.emit("untold", command=state.hooks.on_activate, status=status, output=output.strip()[-400:])
+    write_state(place, state._replace(history=()))
+    return before
+
+
 def _outcome(place: Place, before: Optional[str]) -> str:
     active = read_current(place)
     if active != before or read_state(place).pending is not None:

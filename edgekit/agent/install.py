@@ -1,8 +1,9 @@
-"""A release becomes active on the device it lies on: ``install``, ``check`` and ``confirm``, for update clients.
+"""A release becomes active on the device it lies on: for update clients, which call it by install.sh.
 
-``install`` is what `edgekit deploy` does, with the release's folder in the place of the host. ``check`` and ``confirm``
-are its two halves where the update client switches by itself (A/B slots): ``check`` before it marks the slot as good,
-``confirm`` afterwards. The floor is the highest release that was confirmed; it is in state.json of the model.
+``install`` is what `edgekit deploy` does, with the release's folder in the place of the host. Where the update client
+switches by itself (A/B slots) it is in pieces: ``check`` before a slot is booted, with the floor, or without it before
+the booted slot is marked as good, and ``confirm`` afterwards. The floor is the highest release that was confirmed; it
+is in state.json of the model.
 """
 
 import os
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from typing import Iterator, NamedTuple, Optional
 
 from . import selftest, staging
+from .activation import withdraw
 from .events import AgentError, Result
 from .host import Host
 from .layout import Place, explained, read_manifest
@@ -37,8 +39,8 @@ class Device(NamedTuple):
 def install(release: Release, device: Device, host: Host) -> Result:
     """Verify the tree, test it here, switch to it, raise the floor; or leave everything as it was.
 
-    Emits ``verified``, ``unknown-target``, ``floor``, ``lowered`` and what ``store.deploy`` emits; returns what that
-    returns. Killed at any moment, the version before is active or becomes it again, and the next attempt works.
+    Emits what ``install_command.LINES`` names and what ``store.deploy`` emits; returns what that returns. Killed at any
+    moment, the version before is active or becomes it again, and the next attempt works.
 
     Raises AgentError: ``integrity`` for a tree that is not the release, another device's release or one below the
     floor, ``self-test`` or ``gate`` where the device or the application refuses it, ``device`` for the rest.
@@ -60,13 +62,15 @@ def install(release: Release, device: Device, host: Host) -> Result:
     return bring(place, wanted, host, _source(release), lambda state: _admit(release, device, host, state))
 
 
-def check(release: Release, device: Device, host: Host) -> Result:
+def check(release: Release, device: Device, host: Host, *, with_floor: bool) -> Result:
     """All that ``install`` does before the switch, in the release's own folder: nothing is written anywhere.
 
+    Without the floor for what is booted already: a slot to fall back to is below it, and must be let run.
     Returns the report of the self-test.
     """
     place = _admitted(release, device, host)
-    _admit(release, device, host, read_state(place))
+    if with_floor:
+        _admit(release, device, host, read_state(place))
     folder = release.path("artifact")
     manifest = read_manifest(folder, release.digest)
     delegate = _delegate(manifest)
@@ -75,16 +79,31 @@ def check(release: Release, device: Device, host: Host) -> Result:
         return selftest.check(child, delegate, host)
 
 
-def confirm(release: Release, device: Device, host: Host) -> None:
-    """Raise the floor to a release that the update client has made the good one; can be called again and again."""
+def confirm(release: Release, device: Device, host: Host) -> str:
+    """Raise the floor to a release that the update client has made the good one; can be called again and again.
+
+    A slot that was fallen back to leaves the floor where it is. Returns the version of the floor.
+    """
     place = _admitted(release, device, host)
     with explained(place):
         os.makedirs(place.folder, exist_ok=True)
         with locked(place, host):
             state = read_state(place)
-            admitted = _admit(release, device, host, state)
-            if admitted != state:
-                write_state(place, admitted)
+            floor = state.floor
+            if floor is None or device.allow_downgrade or parse(release.named.version) > parse(floor.version):
+                floor = release.named
+            if floor != state.floor:
+                write_state(place, state._replace(floor=floor))
+    return floor.version
+
+
+def deactivate(release: Release, device: Device, host: Host) -> Optional[str]:
+    """Take the model out of use, whatever version of it is active; see ``activation.withdraw``."""
+    place = Place(root=device.root, name=release.name)
+    if not os.path.isdir(place.folder):
+        return None
+    with explained(place), locked(place, host):
+        return withdraw(place, host)
 
 
 def _admitted(release: Release, device: Device, host: Host) -> Place:
@@ -97,7 +116,8 @@ def _admitted(release: Release, device: Device, host: Host) -> Place:
     elif own != release.target and own not in release.hardware:
         raise AgentError(
             "integrity",
-            "%s is for %s; this device is %r." % (release.title, ", ".join((release.target, *release.hardware)), own),
+            "%s is for %s; this device is %r."
+            % (release.title, ", ".join(sorted({release.target, *release.hardware})), own),
             "Send the release that was made for this device. What the device is comes from --target or %s."
             % os.path.join(device.root, TARGET),
         )
@@ -122,6 +142,8 @@ def _admit(release: Release, device: Device, host: Host, state: State) -> State:
     """The state with the floor that holds once this release is confirmed; raises AgentError ``integrity``."""
     floor, new = state.floor, release.named
     active = state.history[-1].release if state.history else None
+    if state.damaged:
+        host.emit("floor-lost", version=new.version)
     host.emit("floor", floor=floor and floor.version, active=active and active.version, version=new.version)
     if floor is None or parse(new.version) > parse(floor.version):
         return state._replace(floor=new)

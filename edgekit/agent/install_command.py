@@ -13,7 +13,7 @@ from typing import Any, List
 
 from .events import AgentError, Result
 from .host import Host
-from .install import Device, check, confirm, install
+from .install import Device, check, confirm, deactivate, install
 from .release import Release, read_release
 
 STATUS = {"integrity": 8, "self-test": 3, "gate": 3, "coverage": 3}
@@ -22,10 +22,12 @@ LINES = {
     "verified": "every file is as it was made (%(files)d files, %(bytes)d bytes)",
     "unknown-target": "neither --target nor ROOT/target says what this device is: the release is taken for its own",
     "floor": "release before: %(active)s; floor: %(floor)s",
+    "floor-lost": "the model's state.json is damaged, and the floor with it: it begins anew with %(version)s",
     "lowered": "--allow-downgrade: the floor goes from %(floor)s down to %(version)s",
     "self-test": "running the golden vectors on %(delegate)s",
     "switched": "switched to %(digest).12s; it stays when the application is healthy",
     "hook": "running %(name)s",
+    "untold": "the application was not told: %(command)s ended with %(status)s: %(output)s",
 }
 """Event -> the line it is in the log; the others are for hosts."""
 
@@ -40,12 +42,13 @@ def main(arguments: List[str]) -> int:
         _say("%s for %s, in %s" % (release.title, release.target, device.root))
         _say(_run(options, release, device))
     except AgentError as err:
-        _say("FAILED: " + err.message)
+        status = STATUS.get(err.kind, 1)
+        _say("FAILED (exit %d): %s" % (status, err.message))
         _say("next: " + err.hint)
-        return STATUS.get(err.kind, 1)
+        return status
     except Exception as err:  # noqa: BLE001 - the boundary: a client's log must end with a sentence
         sys.stderr.write(traceback.format_exc())
-        _say("FAILED: %s: %s" % (type(err).__name__, err))
+        _say("FAILED (exit 1): %s: %s" % (type(err).__name__, err))
         _say("next: This is a defect of edgekit, or something is wrong with the device; report the lines above.")
         return 1
     except BaseException:
@@ -58,24 +61,29 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="install.sh", description="Make a release of a model the active one on this device."
     )
-    parser.add_argument("folder", help="the unpacked release; install.sh fills it in")
+    parser.add_argument("folder", help=argparse.SUPPRESS)
     parser.add_argument("--root", help="edgekit's folder on this device (default: the release's)")
     parser.add_argument("--target", help="what this device is (default: the line in ROOT/target)")
     parser.add_argument("--allow-downgrade", action="store_true", help="accept a lower version, and lower the floor")
     step = parser.add_mutually_exclusive_group()
-    step.add_argument("--check", action="store_true", help="everything up to the switch; writes nothing")
-    step.add_argument("--confirm", action="store_true", help="raise the floor: this release was made the good one")
+    step.add_argument("--check", action="store_true", help="A/B slots, before it may be booted: writes nothing")
+    step.add_argument("--self-test", action="store_true", help="A/B slots, booted: --check without the floor")
+    step.add_argument("--confirm", action="store_true", help="A/B slots, marked as good: raise the floor")
     return parser
 
 
 def _run(options: Any, release: Release, device: Device) -> str:
     """What is so at the end, as a sentence."""
     host = Host(None, _tell)
+    if options.deactivate:
+        before = deactivate(release, device, host)
+        return "No version of %s is active%s. The floor stays." % (release.name, "" if before else ", as before")
     if options.confirm:
-        confirm(release, device, host)
-        return "%s is confirmed: nothing below it is installed here from now on." % release.title
-    if options.check:
-        return "%s works here (%s). Nothing was changed." % (release.title, _tested(check(release, device, host)))
+        floor = confirm(release, device, host)
+        return "%s is confirmed; the floor is %s: nothing below it is installed from now on." % (release.title, floor)
+    if options.check or options.self_test:
+        report = check(release, device, host, with_floor=options.check)
+        return "%s works here (%s). Nothing was changed." % (release.title, _tested(report))
     done = install(release, device, host)
     if done["undone"]:
         _say("an earlier switch to %s was never confirmed, and was undone first" % done["undone"][:12])

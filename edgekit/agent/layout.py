@@ -31,9 +31,18 @@ PATH = re.compile(r"^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)
 CAUSES = {
     errno.ENOSPC: ("its disk is full", "Free some space there, or deploy with a smaller keep_versions."),
     errno.EDQUOT: ("the quota is used up", "Free some space there, or deploy with a smaller keep_versions."),
-    errno.EROFS: ("its file system is read-only", "Remount it writable, or set `root` in the device's table."),
-    errno.EACCES: ("there is no permission", "Give the login user the folder, or set `root` in the device's table."),
-    errno.EPERM: ("there is no permission", "Give the login user the folder, or set `root` in the device's table."),
+    errno.EROFS: (
+        "its file system is read-only",
+        "Remount it writable, or choose another root (`root` in the device's table, --root of install.sh).",
+    ),
+    errno.EACCES: (
+        "there is no permission",
+        "Give this user the folder, or choose another root (`root` in the device's table, --root of install.sh).",
+    ),
+    errno.EPERM: (
+        "there is no permission",
+        "Give this user the folder, or choose another root (`root` in the device's table, --root of install.sh).",
+    ),
 }
 
 
@@ -91,7 +100,7 @@ def read_entries(files: Any, form: "Pattern[str]" = PATH, most: int = MAX_FILES)
     """
     try:
         entries = {str(path): Entry(str(item["sha256"]), int(item["bytes"])) for path, item in files.items()}
-    except (AttributeError, KeyError, TypeError, ValueError) as err:
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as err:
         raise _hostile("its list of files cannot be read (%r)" % err) from err
     if not 0 < len(entries) <= most:
         raise _hostile("it lists %d files" % len(entries))

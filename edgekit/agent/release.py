@@ -10,7 +10,7 @@ import os
 import re
 import stat
 from itertools import islice
-from typing import Any, Dict, List, NamedTuple, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from .events import AgentError
 from .layout import MANIFEST, NAME, SHA256, Entry, is_intact, read_entries, read_manifest
@@ -99,12 +99,12 @@ def _parse(folder: str, value: Any, sha256: str) -> Release:
     installation = value["installation"]
     timeout, keep = installation["health_timeout_s"], installation["keep_versions"]
     root, target = _text(installation, "root"), _text(value, "target")
-    hardware = tuple(value["hardware"])
+    hardware = value["hardware"]
     for right, what in (
         (value["schema_version"] == SCHEMA_VERSION, "schema_version"),
         (NAME.match(_text(value, "name")), "name"),
         (target and target.isprintable(), "target"),
-        (hardware and all(isinstance(name, str) and HARDWARE.match(name) for name in hardware), "hardware"),
+        (_is_hardware(hardware), "hardware"),
         (SHA256.match(_text(value, "artifact")), "artifact"),
         (os.path.isabs(root) and root.isprintable(), "installation.root"),
         (type(timeout) in (int, float) and 0 < timeout <= 3600, "installation.health_timeout_s"),  # noqa: PLR2004
@@ -117,7 +117,7 @@ def _parse(folder: str, value: Any, sha256: str) -> Release:
         name=value["name"],
         named=Named(version=value["version"], sha256=sha256),
         target=target,
-        hardware=hardware,
+        hardware=tuple(hardware),
         digest=value["artifact"],
         root=root,
         hooks=Hooks(_command(installation, "on_activate"), _command(installation, "health_check"), float(timeout)),
@@ -133,8 +133,16 @@ def _text(value: Any, key: str) -> str:
     return found
 
 
-def _command(value: Any, key: str) -> "str | None":
-    return None if value[key] is None else _text(value, key) or None
+def _is_hardware(value: Any) -> bool:
+    named = isinstance(value, list) and all(isinstance(name, str) and HARDWARE.match(name) for name in value)
+    return named and len(value) > 0
+
+
+def _command(value: Any, key: str) -> Optional[str]:
+    text = None if value[key] is None else _text(value, key)
+    if text is not None and b"\0" in text.encode():  # what cannot be encoded is a ValueError, too
+        raise ValueError("installation.%s is no command" % key)
+    return text or None
 
 
 def verify(release: Release) -> None:

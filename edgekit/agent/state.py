@@ -67,6 +67,8 @@ class State(NamedTuple):
     pending: Optional[Pending]
     floor: Optional[Named] = None
     """The highest release that was confirmed here; none below it is installed. None: no release ever was."""
+    damaged: bool = False
+    """state.json was there and could not be read: this is derived from the folders, which know no floor."""
 
     @property
     def previous(self) -> Optional[Activation]:
@@ -93,11 +95,12 @@ def read_state(place: Place) -> State:
     try:
         with open(_path(place), "rb") as stream:
             state = _parse(json.loads(stream.read().decode()))
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as err:
         state = State(
             history=tuple(Activation(digest, None) for digest in reversed(list_versions(place))),
             hooks=Hooks(),
             pending=None,
+            damaged=not isinstance(err, FileNotFoundError),
         )
     if state.pending is not None:
         return state

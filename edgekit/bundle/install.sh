@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes this release the active one on this device: sh install.sh [--root DIR] [--check | --confirm] [--help] ...
+# Makes this release the active one on this device: sh install.sh [--root DIR] [--check | --self-test | --confirm] [--help] ...
 # Finds a Python with numpy and a TFLite runtime; the agent does the rest (edgekit's docs/install.md).
 # Exit status: 0 done, 1 the device could not, 2 arguments, 3 golden vectors or health check, 8 refused.
 set -u
@@ -55,7 +55,7 @@ else
 fi
 
 if [ -z "$python" ]; then
-  say 'FAILED: no Python on this device has numpy and a TFLite runtime. Nothing was changed.'
+  say 'FAILED (exit 1): no Python on this device has numpy and a TFLite runtime. Nothing was changed.'
   printf '%s\n' "$reasons" | while IFS= read -r line; do
     if [ -n "$line" ]; then say "  $line"; fi
   done
