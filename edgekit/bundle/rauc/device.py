@@ -1,0 +1,117 @@
+"""The device's side of RAUC: two model slots, the program that switches between them, and their configuration."""
+
+from collections.abc import Mapping
+from importlib.resources import files
+
+from edgekit.bundle.entries import Release
+from edgekit.bundle.rauc.manifest import SLOT_CLASS
+from edgekit.bundle.rauc.settings import Settings, compatible, read_settings
+from edgekit.bundle.types import DeviceFiles
+from edgekit.keys.types import Trust
+
+SYSTEM_CONF = """\
+# Written by `edgekit bundle device-files --format rauc`.
+[system]
+compatible={compatible}
+bootloader=custom
+mountprefix={run}/rauc
+statusfile={root}/slots/rauc.status
+bundle-formats={formats}
+{floor}
+[keyring]
+path={configuration}/edgekit-ca.pem
+check-purpose=codesign
+
+[handlers]
+bootloader-custom-backend={program}
+
+[slot.{slot_class}.0]
+device={slot_a}
+type=ext4
+bootname=A
+
+[slot.{slot_class}.1]
+device={slot_b}
+type=ext4
+bootname=B
+"""
+SLOT_SERVICE = """\
+[Unit]
+Description=Model slot: an unproven release is checked, a failing one is left for the one before
+Documentation=man:rauc(1)
+RequiresMountsFor={root}
+Before=rauc.service
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart={program} start
+
+[Install]
+WantedBy=multi-user.target
+"""
+RAUC_SERVICE = """\
+[Unit]
+Wants=edgekit-slot.service
+After=edgekit-slot.service
+
+[Service]
+ExecStart=
+ExecStart={program} service
+"""
+UNITS = "etc/systemd/system"
+
+
+def device_files(release: Release, trust: Trust, settings: Mapping[str, str]) -> DeviceFiles:
+    """system.conf, the keyring, the slots' program, its unit and RAUC's; raises BundleError for a wrong setting."""
+    read = read_settings(settings)
+    values = _values(release, read)
+    values["floor"] = f"min-bundle-version={release.version}\n" if read.keeps_floor else ""
+    program = files(__package__).joinpath("edgekit-slot.sh").read_text()
+    for name in ("slot_a", "slot_b", "root", "compatible", "run", "configuration"):
+        program = program.replace(f"@{name}@", values[name])
+    return DeviceFiles(
+        files={
+            f"{read.configuration[1:]}/system.conf": SYSTEM_CONF.format_map(values).encode(),
+            f"{read.configuration[1:]}/edgekit-ca.pem": trust.certificate("ca").read_bytes(),
+            read.program[1:]: program.encode(),
+            f"{UNITS}/edgekit-slot.service": SLOT_SERVICE.format_map(values).encode(),
+            f"{UNITS}/rauc.service.d/edgekit.conf": RAUC_SERVICE.format_map(values).encode(),
+        },
+        executable=(read.program[1:],),
+        notes=_notes(release, read),
+    )
+
+
+def _values(release: Release, settings: Settings) -> dict[str, str]:
+    return {
+        "compatible": compatible(release),
+        "formats": settings.format,
+        "slot_a": settings.slot_a,
+        "slot_b": settings.slot_b,
+        "configuration": settings.configuration,
+        "program": settings.program,
+        "root": release.installation.root,
+        "slot_class": SLOT_CLASS,
+        "run": settings.run,
+    }
+
+
+def _notes(release: Release, settings: Settings) -> tuple[str, ...]:
+    floor = (
+        f"RAUC itself refuses releases before {release.version} (min-bundle-version); raise it with your next image."
+        if settings.keeps_floor
+        else f"RAUC {settings.rauc} is taken not to know min-bundle-version: it installs an older release into the "
+        "other slot, which then is refused there, below the floor in the model's state, and marked bad."
+    )
+    notes = (
+        f"Make two partitions of equal size, {settings.slot_a} and {settings.slot_b}; RAUC formats them (ext4).",
+        f"Keep {release.installation.root} on a partition that no update touches: the floor and the slots' state.",
+        "Run: systemctl daemon-reload && systemctl enable --now edgekit-slot.service",
+        f"Applications read {settings.run}/current/artifact; PartOf=edgekit-slot.service starts them again with it.",
+        "After `rauc install BUNDLE` restart the device, or run: systemctl restart edgekit-slot.service rauc.service",
+        floor,
+    )
+    if release.installation.on_activate or release.installation.health_check:
+        return (*notes, "on_activate and health_check are not run for slots: systemd starts the application again.")
+    return notes

@@ -1,0 +1,127 @@
+#!/bin/sh
+# Two slots with a release each: which one is active, and whether a new one is good. Written by
+# `edgekit bundle device-files --format rauc`; called by systemd (start, service) and by RAUC as its custom bootloader
+# backend (get-primary, set-primary, get-state, set-state, get-current).
+#
+# No bootloader boots a model: `start` does what one would do. A slot that RAUC wrote has three attempts to prove
+# itself. One is used up before its golden vectors run, so that a model which takes the machine down is left, too.
+set -eu
+umask 022
+
+SLOT_A='@slot_a@'
+SLOT_B='@slot_b@'
+ROOT='@root@'
+COMPATIBLE='@compatible@'
+RUN='@run@'
+RAUC_CONF='@configuration@/system.conf'
+ATTEMPTS=3
+
+STATE=$ROOT/slots/state # three lines, replaced by one rename: primary=A|B, A=..., B=... (good, bad or attempts left)
+
+say() { echo "edgekit-slot: $*" >&2; }
+
+usage() {
+    say "usage: edgekit-slot start | service | get-primary | set-primary SLOT | get-state SLOT | set-state SLOT good|bad | get-current"
+    exit 2
+}
+
+slot() { # an argument that must be a slot
+    case ${1:-} in A | B) ;; *) usage ;; esac
+}
+
+device() { if [ "$1" = A ]; then echo "$SLOT_A"; else echo "$SLOT_B"; fi; }
+
+other() { if [ "$1" = A ]; then echo B; else echo A; fi; }
+
+get() { # a line of the state; a device without one has never had a release
+    value=$(sed -n "s/^$1=//p" "$STATE" 2>/dev/null) || value=
+    case $1=$value in
+        primary=A | primary=B | [AB]=good | [AB]=bad | [AB]=[0-9]) echo "$value" ;;
+        primary=*) echo A ;;
+        *) echo bad ;;
+    esac
+}
+
+put() { # primary A B
+    mkdir -p "$ROOT/slots" && printf 'primary=%s\nA=%s\nB=%s\n' "$1" "$2" "$3" >"$STATE.new" && sync &&
+        mv -f "$STATE.new" "$STATE" && sync
+}
+
+set_slot() { # SLOT VALUE
+    if [ "$1" = A ]; then put "$(get primary)" "$2" "$(get B)"; else put "$(get primary)" "$(get A)" "$2"; fi
+}
+
+set_primary() { # SLOT VALUE
+    if [ "$1" = A ]; then put A "$2" "$(get B)"; else put B "$(get A)" "$2"; fi
+}
+
+current() { # the slot that applications see
+    case $(readlink "$RUN/current" 2>/dev/null) in "$RUN/A") echo A ;; "$RUN/B") echo B ;; *) return 1 ;; esac
+}
+
+mounted() { grep -q " $RUN/$1 " /proc/mounts; }
+
+attach() { # SLOT
+    if mounted "$1"; then return 0; fi
+    mkdir -p "$RUN/$1"
+    mount -t ext4 -o ro,nodev,nosuid,noexec "$(device "$1")" "$RUN/$1"
+}
+
+detach() { # SLOT; applications that still hold it keep it, and RAUC then refuses to write it
+    if mounted "$1"; then umount "$RUN/$1" || umount -l "$RUN/$1"; fi
+}
+
+release() { # SLOT --check|--confirm
+    sh "$RUN/$1/install.sh" "$2" --root "$ROOT" --target "$COMPATIBLE" </dev/null
+}
+
+prove() { # SLOT: whole, for this device, not below the floor, golden vectors reproduced here; then the floor is raised
+    attach "$1" && release "$1" --check && release "$1" --confirm
+}
+
+show() { # SLOT: one rename, so that applications see one release or the other
+    ln -sfn "$RUN/$1" "$RUN/current.new"
+    mv -fT "$RUN/current.new" "$RUN/current"
+}
+
+attempt() { # SLOT: whether it is good now
+    case $(get "$1") in
+        good) attach "$1" && return 0 ;;
+        bad | 0) return 1 ;;
+        *) set_slot "$1" $(($(get "$1") - 1)) && prove "$1" && return 0 ;;
+    esac
+    say "the release in slot $1 is not good here; the slot is marked bad"
+    detach "$1"
+    set_slot "$1" bad
+    return 1
+}
+
+start() {
+    mkdir -p "$RUN"
+    first=$(get primary)
+    for name in "$first" "$(other "$first")"; do
+        if attempt "$name"; then
+            show "$name"
+            if [ "$(get primary)=$(get "$name")" != "$name=good" ]; then set_primary "$name" good; fi
+            detach "$(other "$name")"
+            say "slot $name is active"
+            return 0
+        fi
+    done
+    rm -f "$RUN/current"
+    say "no slot has a good release; install one: rauc install BUNDLE"
+}
+
+case ${1:-} in
+    start) start ;;
+    service) exec rauc --conf "$RAUC_CONF" --override-boot-slot "$(current || echo A)" service ;;
+    get-primary) get primary ;;
+    get-current) current || echo A ;;
+    set-primary) slot "${2:-}" && set_primary "$2" $ATTEMPTS ;;
+    get-state) slot "${2:-}" && if [ "$(get "$2")" = good ]; then echo good; else echo bad; fi ;;
+    set-state)
+        slot "${2:-}"
+        case ${3:-} in good | bad) set_slot "$2" "$3" ;; *) usage ;; esac
+        ;;
+    *) usage ;;
+esac
