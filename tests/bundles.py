@@ -86,6 +86,7 @@ def make_bundle(
     """A verified bundle bundle-VERSION.FORMAT in ``folder``; keys and artifact are made there where not given."""
     folder.mkdir(parents=True, exist_ok=True)
     keys = keys or (folder / "keys" if (folder / "keys").exists() else make_keys(folder / "keys"))
-    artifact = artifact or make_artifact(folder / "artifact", model) if model else tiny_artifact(folder / "artifact")
+    if artifact is None:
+        artifact = make_artifact(folder / "artifact", model) if model else tiny_artifact(folder / "artifact")
     output = folder / f"bundle-{changes.get('version', '1.0.0')}.{format}"
     return create_bundle(wanted(artifact, format, keys, output, **changes), now=now)
