@@ -69,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     step.add_argument("--check", action="store_true", help="A/B slots, before it may be booted: writes nothing")
     step.add_argument("--self-test", action="store_true", help="A/B slots, booted: --check without the floor")
     step.add_argument("--confirm", action="store_true", help="A/B slots, marked as good: raise the floor")
+    step.add_argument("--deactivate", action="store_true", help="before a removal: no version is active any more")
     return parser
 
 
