@@ -21,7 +21,7 @@ STATUS = {"integrity": 8, "self-test": 3, "gate": 3, "coverage": 3}
 LINES = {
     "verified": "every file is as it was made (%(files)d files, %(bytes)d bytes)",
     "unknown-target": "neither --target nor ROOT/target says what this device is: the release is taken for its own",
-    "floor": "release before: %(active)s; floor: %(floor)s",
+    "floor": "active: %(active)s; floor: %(floor)s",
     "floor-lost": "the model's state.json is damaged, and the floor with it: it begins anew with %(version)s",
     "lowered": "--allow-downgrade: the floor goes from %(floor)s down to %(version)s",
     "self-test": "running the golden vectors on %(delegate)s",
