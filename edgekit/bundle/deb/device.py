@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from edgekit.agent.install import TARGET
 from edgekit.bundle.deb.control import DEFAULTS
 from edgekit.bundle.deb.names import package_name
 from edgekit.bundle.entries import Release
@@ -52,6 +53,7 @@ def device_files(release: Release, trust: Trust, settings: Mapping[str, str]) ->
     files = {
         "etc/apt/sources.list.d/edgekit.sources": ("\n".join(source) + "\n").encode(),
         DEFAULTS.lstrip("/"): DEFAULTS_FILE.encode(),
+        f"{release.installation.root.lstrip('/')}/{TARGET}": f"{release.target}\n".encode(),
         **({key: keyring} if keyring is not None else {}),
     }
     runtime = f"{release.installation.root}/runtime, or where {DEFAULTS} says"
