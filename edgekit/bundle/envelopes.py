@@ -16,6 +16,7 @@ ENVELOPES: dict[Format, str] = {
     "tar": "edgekit.bundle.tar",
     "deb": "edgekit.bundle.deb.envelope",
     "rauc": "edgekit.bundle.rauc",
+    "swupdate": "edgekit.bundle.swupdate",
 }
 """Format -> module, imported when it is needed."""
 EXTRAS: dict[Format, str] = {}
