@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from asn1crypto import cms
     from cryptography import x509
 
+MAX_SIGNATURE_BYTES = 2**20
+"""With what it holds: RAUC's manifest, SWUpdate's nothing."""
 ATTRIBUTES = {"content_type", "message_digest", "signing_time", "smime_capabilities"}
 """What a signer states; the first two must be there."""
 SHA256_DER = bytes.fromhex("300b0609608648016503040201")
@@ -53,13 +55,16 @@ def _parse(signature: bytes) -> "cms.SignedData":
         from asn1crypto import cms
     except ImportError as err:
         raise KeysError("asn1crypto is not installed.", hint="Run `pip install 'edgekit[bundle]'`.") from err
+    if len(signature) > MAX_SIGNATURE_BYTES:
+        raise _refused(f"it has {len(signature):,} bytes, more than {MAX_SIGNATURE_BYTES:,}")
     try:
         info = cms.ContentInfo.load(signature, strict=True)
         if info["content_type"].native != "signed_data":
             raise _refused("it is another kind of CMS message")
         signed = info["content"]
         _ = signed.native  # reads all of it: parts are parsed on first use
-    except (ValueError, TypeError, KeyError, OverflowError, RecursionError, AttributeError) as err:
+    except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError, AttributeError) as err:
+        # asn1crypto lets out whatever its decoding runs into
         raise _refused("it is no CMS message") from err
     if len(signed["signer_infos"]) != 1:
         raise _refused(f"it has {len(signed['signer_infos'])} signers, and one is expected")

@@ -5,6 +5,7 @@ key's name and the spelling of base64, can be written in one way only. Signature
 RFC 6979, RSA by PKCS#1 v1.5.
 """
 
+import base64
 import binascii
 import json
 from datetime import datetime
@@ -18,7 +19,7 @@ from edgekit.keys.types import Trust
 if TYPE_CHECKING:
     from cryptography import x509
     from securesystemslib.dsse import Envelope
-    from securesystemslib.signer import SSlibKey
+    from securesystemslib.signer import Signature, SSlibKey
 
     from edgekit.keys.certificates import PrivateKey
 
@@ -76,12 +77,17 @@ def _parse(data: bytes) -> "Envelope":
         raise _refused(f"it has {len(data):,} bytes, more than {MAX_ENVELOPE_BYTES:,}")
     try:
         envelope = Envelope.from_dict(json.loads(data))
-        again = write_json(envelope.to_dict())
+        again = write_json({**envelope.to_dict(), "signatures": [_bare(item) for item in envelope.signatures.values()]})
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, binascii.Error) as err:
         raise _refused("it is no DSSE envelope") from err
     if again != data:
         raise _refused("its JSON is not in the one form that edgekit writes")
     return envelope
+
+
+def _bare(signature: "Signature") -> dict[str, str]:
+    """Without fields that nobody knows, which securesystemslib keeps."""
+    return {"keyid": signature.keyid, "sig": base64.b64encode(bytes.fromhex(signature.signature)).decode()}
 
 
 def _refused(why: str) -> IntegrityError:
