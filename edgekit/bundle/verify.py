@@ -1,4 +1,4 @@
-"""What `edgekit bundle verify` decides. ``verify_payload`` and ``check_policy`` are pure; ``verify_bundle`` reads."""
+"""What `edgekit bundle verify` decides. ``verify_bytes`` and what it calls are pure; ``verify_bundle`` reads."""
 
 import hashlib
 import tempfile
@@ -59,6 +59,27 @@ class Verified:
     """What edgekit checked, a phrase each."""
     tool: ToolCheck | None
     """What the format's own tool checked; None where it has none or was not asked."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accepted:
+    """Bytes that are a bundle, whole, signed and allowed."""
+
+    format: Format
+    opened: Opened
+    tree: Tree
+
+
+def verify_bytes(data: bytes, trust: Trust, policy: Policy) -> Accepted:
+    """Judge a whole file: its envelope, its tree, the policy, and that envelope and tree say the same.
+
+    Raises IntegrityError with the reason why it is refused, and nothing else, whatever the bytes are.
+    """
+    name = detect(data)
+    opened = load_envelope(name).open_envelope(data, trust, policy.now)
+    tree = verify_payload(opened.payload, trust, policy)
+    check_envelope(opened, tree.release)
+    return Accepted(format=name, opened=opened, tree=tree)
 
 
 def verify_payload(payload: bytes, trust: Trust, policy: Policy) -> Tree:
@@ -125,13 +146,9 @@ def verify_bundle(
     """
     progress("read")
     data = read_bundle(path)
-    name = detect(data)
-    envelope = load_envelope(name)
-    progress(f"{name} envelope")
-    opened = envelope.open_envelope(data, trust, policy.now)
-    progress("release tree")
-    tree = verify_payload(opened.payload, trust, policy)
-    check_envelope(opened, tree.release)
+    progress("check")
+    accepted = verify_bytes(data, trust, policy)
+    name, opened, tree = accepted.format, accepted.opened, accepted.tree
     tool = None
     if with_tool:
         progress(f"{name}'s own tool")

@@ -1,0 +1,302 @@
+"""What `edgekit bundle verify` promises, asked of every format: nothing but what was signed is accepted."""
+
+import random
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgekit.artifact import Artifact
+from edgekit.bundle.create import Created
+from edgekit.bundle.entries import Format
+from edgekit.bundle.envelopes import ENVELOPES, load_envelope
+from edgekit.bundle.tar import tar_of
+from edgekit.bundle.verify import Policy, verify_bundle, verify_bytes
+from edgekit.errors import BundleError, IntegrityError
+from edgekit.keys.trust import read_trust
+from edgekit.keys.types import Trust
+from edgekit.transport.agent_file import AgentFile
+from tests.bundles import DAYS, NOW, create_request, make_bundle, make_keys, make_tree, tiny_artifact
+
+SMALL_AGENT = AgentFile(data=b"agent", digest="0" * 64)
+"""The real one is most of a small bundle, and only bytes here."""
+FLIPS, CUTS = 100, 25
+"""Sampled positions of a format in the fast tests."""
+LATE = NOW + timedelta(days=DAYS, seconds=1)
+EARLY = NOW - timedelta(days=2)
+pytestmark = pytest.mark.unit
+every_format = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.xdist_group(f"bundle-{name}")) for name in ENVELOPES]
+)
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Keys, an artifact, and a bundle of each format, made once."""
+
+    folder: Path
+    keys: Path
+    artifact: Artifact
+    made: dict[Format, Created | BundleError]
+
+    @property
+    def trust(self) -> Trust:
+        return read_trust(self.keys)
+
+    def path(self, name: Format) -> Path:
+        """The bundle of a format; skips where its tool is missing."""
+        if name not in self.made:
+            self.made[name] = self._make(name)
+        made = self.made[name]
+        if isinstance(made, BundleError):
+            pytest.skip(f"{made.message} {made.hint}")
+        return made.path
+
+    def bytes(self, name: Format) -> bytes:
+        return self.path(name).read_bytes()
+
+    def _make(self, name: Format) -> Created | BundleError:
+        try:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("edgekit.transport.agent_file.build_agent", lambda: SMALL_AGENT)
+                return make_bundle(self.folder, name, keys=self.keys, artifact=self.artifact, version="1.2.0")
+        except BundleError as err:
+            if "is not on this machine" in err.message or "is not installed" in err.message:
+                return err
+            raise
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    folder = tmp_path_factory.mktemp("bundles")
+    return Workshop(folder, make_keys(folder / "keys"), tiny_artifact(folder / "artifact"), {})
+
+
+def refusal(data: bytes, trust: Trust, policy: Policy | None = None) -> IntegrityError:
+    """The refusal of these bytes: one clear sentence and a next step."""
+    with pytest.raises(IntegrityError) as caught:
+        verify_bytes(data, trust, policy or Policy(now=NOW))
+    err = caught.value
+    assert err.exit_code == 8
+    assert err.message.endswith(".")
+    assert "\n" not in err.message
+    assert len(err.message) < 600
+    assert err.hint
+    return err
+
+
+@every_format
+def test_a_bundle_is_accepted_as_it_was_made(name: Format, shop: Workshop) -> None:
+    verified = verify_bundle(shop.path(name), shop.trust, Policy(now=NOW))
+    assert (verified.format, verified.release.version) == (name, "1.2.0")
+    assert verified.signers[0].purpose == "release"
+    accepted = verify_bytes(shop.bytes(name), shop.trust, Policy(now=NOW))
+    assert tar_of(accepted.tree) == accepted.opened.payload
+
+
+@every_format
+def test_a_flipped_bit_anywhere_is_refused(name: Format, shop: Workshop) -> None:
+    data, chance = shop.bytes(name), random.Random(1)
+    edge = [*range(0, 64, 3), *range(len(data) - 64, len(data), 3)]
+    for at in {*edge, *chance.sample(range(len(data)), FLIPS)}:
+        refusal(data[:at] + bytes([data[at] ^ 1 << chance.randrange(8)]) + data[at + 1 :], shop.trust)
+
+
+@every_format
+@pytest.mark.slow
+def test_a_flipped_bit_is_refused_at_four_thousand_places(name: Format, shop: Workshop) -> None:
+    data, chance = shop.bytes(name), random.Random(2)
+    places = range(len(data)) if len(data) <= 4000 else chance.sample(range(len(data)), 4000)
+    for at in places:
+        refusal(data[:at] + bytes([data[at] ^ 1 << chance.randrange(8)]) + data[at + 1 :], shop.trust)
+
+
+@every_format
+def test_an_inserted_or_removed_byte_is_refused(name: Format, shop: Workshop) -> None:
+    data, chance = shop.bytes(name), random.Random(3)
+    for at in chance.sample(range(len(data)), CUTS):
+        refusal(data[:at] + bytes([chance.randrange(256)]) + data[at:], shop.trust)
+        refusal(data[:at] + data[at + 1 :], shop.trust)
+
+
+@every_format
+def test_a_truncated_bundle_is_refused(name: Format, shop: Workshop) -> None:
+    data, chance = shop.bytes(name), random.Random(4)
+    for length in {
+        0,
+        1,
+        512,
+        1024,
+        len(data) - 1024,
+        len(data) - 512,
+        len(data) - 1,
+        *chance.sample(range(len(data)), CUTS),
+    }:
+        refusal(data[:length], shop.trust)
+
+
+@every_format
+@pytest.mark.parametrize(
+    "more", [b"\0", b"\n", b"x", bytes(512), bytes(10240)], ids=["nul", "newline", "x", "block", "record"]
+)
+def test_a_byte_behind_the_end_is_refused(name: Format, more: bytes, shop: Workshop) -> None:
+    refusal(shop.bytes(name) + more, shop.trust)
+    refusal(more + shop.bytes(name), shop.trust)
+
+
+@every_format
+def test_two_bundles_in_one_file_are_refused(name: Format, shop: Workshop) -> None:
+    refusal(shop.bytes(name) * 2, shop.trust)
+
+
+@every_format
+def test_blocks_in_another_order_are_refused(name: Format, shop: Workshop) -> None:
+    data, chance = shop.bytes(name), random.Random(5)
+    for size in (4, 512, 4096):
+        for _ in range(8):
+            count = len(data) // size
+            one, two = sorted(chance.sample(range(count), 2))
+            blocks = [data[at * size : (at + 1) * size] for at in range(count)]
+            if blocks[one] == blocks[two]:
+                continue
+            blocks[one], blocks[two] = blocks[two], blocks[one]
+            refusal(b"".join(blocks) + data[count * size :], shop.trust)
+
+
+@every_format
+def test_another_key_of_the_same_ca_is_refused(name: Format, shop: Workshop, tmp_path: Path) -> None:
+    other = make_keys(tmp_path / "other", ca=shop.keys)
+    refusal(shop.bytes(name), read_trust(other))
+
+
+@every_format
+def test_another_ca_is_refused(name: Format, shop: Workshop, tmp_path: Path) -> None:
+    refusal(shop.bytes(name), read_trust(make_keys(tmp_path / "other")))
+
+
+@every_format
+def test_the_right_key_below_another_ca_is_refused(name: Format, shop: Workshop, tmp_path: Path) -> None:
+    public = shutil.copytree(shop.trust.folder, tmp_path / "mixed")
+    shutil.copy(make_keys(tmp_path / "other") / "public" / "ca.crt", public / "ca.crt")
+    assert "may not sign" in refusal(shop.bytes(name), read_trust(public)).message
+
+
+@every_format
+def test_a_key_with_another_purpose_is_refused(name: Format, shop: Workshop, tmp_path: Path) -> None:
+    public = shutil.copytree(shop.trust.folder, tmp_path / "mixed")
+    shutil.copy(public / "ca.crt", public / "release.crt")
+    refusal(shop.bytes(name), read_trust(public))
+
+
+@every_format
+def test_expired_and_not_yet_valid_keys_are_refused(name: Format, shop: Workshop) -> None:
+    assert "expired on 2027-11-01" in refusal(shop.bytes(name), shop.trust, Policy(now=LATE)).message
+    assert "not valid before" in refusal(shop.bytes(name), shop.trust, Policy(now=EARLY)).message
+
+
+@every_format
+def test_no_key_means_refusal(name: Format, shop: Workshop, tmp_path: Path) -> None:
+    with pytest.raises(IntegrityError, match="There is no key to check against") as caught:
+        read_trust(tmp_path)
+    assert "edgekit key new" in caught.value.hint
+    assert "is missing" in refusal(shop.bytes(name), _without(shop.trust, "release.crt", tmp_path)).message
+
+
+def _without(trust: Trust, file: str, folder: Path) -> Trust:
+    public = shutil.copytree(trust.folder, folder / "public")
+    (public / file).unlink()
+    return read_trust(folder)
+
+
+@every_format
+def test_another_device_is_refused(name: Format, shop: Workshop) -> None:
+    data = shop.bytes(name)
+    target = refusal(data, shop.trust, Policy(now=NOW, target="rpi5"))
+    assert target.message == "It is for the target rpi4, and the device's is rpi5."
+    assert "edgekit build --target rpi5" in target.hint
+    hardware = refusal(data, shop.trust, Policy(now=NOW, hardware="board:2"))
+    assert hardware.message == "It is for rpi4, and the device is board:2."
+    verify_bytes(data, shop.trust, Policy(now=NOW, target="rpi4", hardware="rpi4"))
+
+
+@every_format
+def test_an_older_or_replayed_version_is_refused(name: Format, shop: Workshop) -> None:
+    data = shop.bytes(name)
+    older = refusal(data, shop.trust, Policy(now=NOW, device_version="1.10.0"))
+    assert older.message == "It is version 1.2.0, older than the 1.10.0 on the device."
+    replay = refusal(data, shop.trust, Policy(now=NOW, device_version="1.2.0"))
+    assert "a replay" in replay.message
+    verify_bytes(data, shop.trust, Policy(now=NOW, device_version="1.2.0-rc.1"))
+
+
+@every_format
+def test_the_envelope_cannot_say_another_release_than_the_tree(name: Format, shop: Workshop, tmp_path: Path) -> None:
+    shop.path(name)  # skips where the tool is missing
+    tree, other = (make_tree(shop.artifact, shop.keys, version=version) for version in ("1.0.0", "2.0.0"))
+    request = create_request(tree, name, shop.keys, tmp_path / "scratch")
+    made = load_envelope(name).create(replace(request, payload=tar_of(other))).read_bytes()
+    try:
+        accepted = verify_bytes(made, shop.trust, Policy(now=NOW))
+    except IntegrityError as err:
+        assert "2.0.0" in err.message or "1.0.0" in err.message or "release" in err.message
+    else:
+        assert accepted.opened.version in {None, accepted.tree.release.version}
+
+
+Mutation = Callable[[bytes], bytes]
+
+
+def _mutations() -> st.SearchStrategy[Mutation]:
+    """A change at a place anywhere in a file; the place is a share of its length."""
+    places = st.floats(0, 1, exclude_max=True)
+
+    def overwrite(place: float, new: bytes) -> Mutation:
+        return lambda data: _spliced(data, place, len(new), new)
+
+    def insert(place: float, new: bytes) -> Mutation:
+        return lambda data: _spliced(data, place, 0, new)
+
+    def remove(place: float, count: int) -> Mutation:
+        return lambda data: _spliced(data, place, count, b"")
+
+    short = st.binary(min_size=1, max_size=16)
+    return st.one_of(
+        st.builds(overwrite, places, short),
+        st.builds(insert, places, short),
+        st.builds(remove, places, st.integers(1, 5000)),
+    )
+
+
+def _spliced(data: bytes, place: float, removed: int, new: bytes) -> bytes:
+    at = int(place * len(data))
+    return data[:at] + new + data[at + removed :]
+
+
+@every_format
+def test_whatever_is_done_to_a_bundle_only_the_bundle_itself_is_accepted(name: Format, shop: Workshop) -> None:
+    original = shop.bytes(name)
+
+    @settings(max_examples=60)
+    @given(st.lists(_mutations(), min_size=1, max_size=4))
+    def holds(mutations: list[Mutation]) -> None:
+        data = original
+        for mutation in mutations:
+            data = mutation(data)
+        if data != original:
+            refusal(data, shop.trust)
+
+    holds()
+
+
+@settings(max_examples=60)
+@given(
+    start=st.sampled_from([b"", b"release.json\0", b"!<arch>\ndebian-binary", b"070702", b"hsqs", b"version\0"]),
+    rest=st.binary(max_size=3000),
+)
+def test_whatever_the_bytes_are_the_answer_is_a_refusal(shop: Workshop, start: bytes, rest: bytes) -> None:
+    refusal(start + rest, shop.trust)
