@@ -1,15 +1,13 @@
 """The device's side of a format, written as a folder that mirrors the device's root."""
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgekit.bundle.create import own_settings
 from edgekit.bundle.envelopes import load_envelope
-from edgekit.bundle.types import DeviceFiles
+from edgekit.bundle.folders import write_folder
 from edgekit.bundle.verify import Verified
-from edgekit.errors import BundleError
 from edgekit.keys.types import Trust
 
 
@@ -31,27 +29,5 @@ def write_device_files(verified: Verified, trust: Trust, settings: Mapping[str, 
     """
     own = own_settings(verified.format, settings)
     wanted = load_envelope(verified.format).device_files(verified.release, trust, own)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise BundleError(f"{folder} exists and is not empty; it is left as it is.", hint="Choose another --output.")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        _write(wanted, folder)
-    except OSError as err:
-        raise BundleError(
-            f"{folder} cannot be written: {err.strerror or err}.", hint="Free some space, or choose another --output."
-        ) from err
+    write_folder(folder, wanted.files, wanted.executable)
     return WrittenFiles(folder=folder, files=tuple(sorted(wanted.files)), notes=wanted.notes)
-
-
-def _write(wanted: DeviceFiles, folder: Path) -> None:
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
-        part = Path(scratch) / "files"
-        part.mkdir()
-        for name, data in wanted.files.items():
-            path = part / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
-            path.chmod(0o755 if name in wanted.executable else 0o644)
-        if folder.exists():
-            folder.rmdir()
-        part.rename(folder)

@@ -1,4 +1,4 @@
-"""``edgekit bundle``: create, verify, device-files."""
+"""``edgekit bundle``: create, verify, device-files, rollout."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ import click
 
 from edgekit.cli.bundle_create import create_command
 from edgekit.cli.bundle_options import FILE, keys_option, print_verified, settings_option
+from edgekit.cli.bundle_rollout import rollout_command
 from edgekit.cli.options import bar_progress, common, console, emit, option, output, progress
 
 
@@ -15,6 +16,7 @@ def command() -> None:
 
 
 command.add_command(create_command)
+command.add_command(rollout_command)
 
 
 @command.command("verify")

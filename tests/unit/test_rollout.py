@@ -17,6 +17,8 @@ from typing import Any, ClassVar
 
 import pytest
 
+from edgekit.agent.layout import Place, point
+from edgekit.agent.state import Activation, Hooks, Named, State, write_state
 from edgekit.bundle.entries import Installation, Release
 from edgekit.bundle.rollout import SYSTEMS, rollout_files
 from edgekit.bundle.rollout.types import RolloutRequest
@@ -222,9 +224,14 @@ def test_azure_script_answers_the_agent(tmp_path: Path, state: str | None, actio
 
 
 def active_release(root: Path, version: str) -> None:
-    """What the agent leaves of an active release, as far as the script reads it."""
-    (root / "models/kws").mkdir(parents=True)
-    (root / "models/kws/version").write_text(f"{version}\n")
+    """What the agent leaves of an active release."""
+    place = Place(root=str(root), name="kws")
+    digest = "d" * 64
+    Path(place.version(digest)).mkdir(parents=True)
+    point(place, digest)
+    named = Named(version=version, sha256="e" * 64)
+    history = (Activation(digest, "xnnpack", {}, named),)
+    write_state(place, State(history=history, hooks=Hooks(), pending=None, floor=named))
 
 
 @pytest.mark.parametrize(("status", "code"), [(0, 600), (3, 0)])
@@ -284,3 +291,8 @@ def test_formats_and_settings_are_checked(name: str) -> None:
     fits = {"hawkbit": "rauc", "mender": "mender", "azure": "tar", "balena": "tar"}[name]
     with pytest.raises(BundleError, match="has no setting colour"):
         rollout_files(name, request(fits, colour="red"))
+
+
+def test_file_names_are_plain() -> None:
+    with pytest.raises(BundleError, match="is a name that not every server takes"):
+        rollout_files("hawkbit", replace(request(), file="my bundle;rm.swu"))

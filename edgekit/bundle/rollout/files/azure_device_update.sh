@@ -32,6 +32,20 @@ say() {
   fi
 }
 
+# the version that is active and confirmed, as edgekit's agent wrote it down; nothing where there is none
+active_version() {
+  python3 -c '
+import json, os, sys
+folder = os.path.join(sys.argv[1], "models", sys.argv[2])
+active = os.path.basename(os.readlink(os.path.join(folder, "current")))
+with open(os.path.join(folder, "state.json"), encoding="utf-8") as stream:
+    state = json.load(stream)
+found = [item["release"]["version"] for item in state["history"] if item["digest"] == active and item["release"]]
+if found and not state["pending"]:
+    print(found[-1])
+' "$root" "$name" 2>/dev/null
+}
+
 install_tar() {
   folder=$(mktemp -d "$root/.device-update.XXXXXX") || return 1
   trap 'rm -rf "$folder"' EXIT
@@ -49,7 +63,7 @@ install_bundle() {
 
 case $action in
   is-installed)
-    if [ "$(cat "$root/models/$name/version" 2>/dev/null)" = "$criteria" ]; then
+    if [ "$(active_version)" = "$criteria" ]; then
       say 900 "$criteria is active"
     else
       say 901 "$criteria is not active"

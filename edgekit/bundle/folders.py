@@ -1,0 +1,37 @@
+"""A folder of files that appears whole or not at all."""
+
+import tempfile
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from edgekit.errors import BundleError
+
+
+def write_folder(folder: Path, files: Mapping[str, bytes], executable: Collection[str] = ()) -> None:
+    """Write relative path -> contents below ``folder``, which is new or empty.
+
+    Raises BundleError where it holds something or cannot be written.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise BundleError(f"{folder} exists and is not empty; it is left as it is.", hint="Choose another --output.")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        _write(folder, files, executable)
+    except OSError as err:
+        raise BundleError(
+            f"{folder} cannot be written: {err.strerror or err}.", hint="Free some space, or choose another --output."
+        ) from err
+
+
+def _write(folder: Path, files: Mapping[str, bytes], executable: Collection[str]) -> None:
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
+        part = Path(scratch) / "files"
+        part.mkdir()
+        for name, data in files.items():
+            path = part / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+            path.chmod(0o755 if name in executable else 0o644)
+        if folder.exists():
+            folder.rmdir()
+        part.rename(folder)
