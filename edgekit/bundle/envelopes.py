@@ -37,15 +37,15 @@ class ExtrasRequest:
 
 Extras = Callable[[ExtrasRequest], Mapping[str, bytes]]
 """``extras`` of a module: path below the tree -> bytes, put there before the tree is sealed; raises BundleError."""
-MAGIC: tuple[tuple[Format, int, bytes], ...] = (
-    ("deb", 0, b"!<arch>\ndebian-binary"),
-    ("swupdate", 0, b"070702"),
-    ("swupdate", 0, b"070701"),
-    ("rauc", 0, b"hsqs"),
-    ("mender", 0, b"version\0"),
-    ("tar", 0, RELEASE.encode() + b"\0"),
+MAGIC: tuple[tuple[bytes, Format], ...] = (
+    (b"!<arch>\ndebian-binary", "deb"),
+    (b"070702", "swupdate"),
+    (b"070701", "swupdate"),
+    (b"hsqs", "rauc"),
+    (b"version\0", "mender"),
+    (RELEASE.encode() + b"\0", "tar"),
 )
-"""What a file of a format has where."""
+"""What a file of a format starts with."""
 
 
 def load_envelope(name: Format) -> Envelope:
@@ -60,10 +60,10 @@ def load_extras(name: Format) -> Extras | None:
 
 def detect(data: bytes) -> Format:
     """The format of a file by its content; raises IntegrityError where it is no bundle."""
-    for name, at, magic in MAGIC:
-        if data[at : at + len(magic)] == magic:
+    for magic, name in MAGIC:
+        if data.startswith(magic):
             return "mcu" if name == "tar" and _has_microcontroller_files(data) else name
-    known = ", ".join(sorted({name for name, _, _ in MAGIC}))
+    known = ", ".join(sorted({name for _, name in MAGIC}))
     raise refused(f"This is no bundle: its first bytes are of none of the formats {known}.")
 
 

@@ -242,10 +242,9 @@ def test_the_envelope_cannot_say_another_release_than_the_tree(name: Format, sho
     made = load_envelope(name).create(replace(request, payload=tar_of(other))).read_bytes()
     try:
         accepted = verify_bytes(made, shop.trust, Policy(now=NOW))
-    except IntegrityError as err:
-        assert "2.0.0" in err.message or "1.0.0" in err.message or "release" in err.message
-    else:
-        assert accepted.opened.version in {None, accepted.tree.release.version}
+    except IntegrityError:
+        return
+    assert accepted.opened.version in {None, accepted.tree.release.version}
 
 
 Mutation = Callable[[bytes], bytes]
