@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "bench": ("bench", "Measure latency, memory, energy, battery and heat on a device."),
     "compare": ("compare", "Say which model is faster on a device, and how sure that is."),
     "tune": ("tune", "Find the fastest file, threads and delegate that keep the accuracy."),
+    "key": ("key", "Signing keys for bundles: new, show."),
     "bundle": ("bundle", "Signed bundles for update systems: create, verify, device-files."),
     "runs": ("runs", "Kept runs: list, show, export."),
     "report": ("report", "Show kept runs side by side, here or as a page."),

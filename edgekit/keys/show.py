@@ -12,6 +12,7 @@ from edgekit.keys.trust import checked_certificate, read_certificate, read_trust
 from edgekit.keys.types import ALGORITHMS, PRIVATE, KeyEntry, Keys, Purpose, Trust
 
 SOON = timedelta(days=30)
+RENEW = "`edgekit key new --ca FOLDER --output NEW`, FOLDER being the one that holds ca.key,"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +56,7 @@ def _problems(keys: Keys, trust: Trust, now: datetime) -> Iterator[KeyFinding]:
                 fix=f"Run `chmod 600 {path}`; if others were here, make new keys.",
             )
         if timedelta(0) <= entry.expires - now < SOON:
-            renewed = "a new CA" if entry.purpose == "ca" else f"`edgekit key new --ca {keys.folder} --output NEW`"
+            renewed = "new keys and their ca.crt on every device" if entry.purpose == "ca" else RENEW
             yield KeyFinding(
                 name=f"{entry.purpose}-expires",
                 severity="warning",
