@@ -20,6 +20,8 @@ from edgekit.project import ModelName
 Mode = Literal["directory", "ab"]
 PAYLOAD = "release.tar"
 HOOK = "edgekit.sh"
+FOLDER = "release"
+"""Of a slot: lost+found and whatever a file system has at its top is no part of the release."""
 ANY_REVISION = "#RE:."
 """A regular expression to SWUpdate: any revision that is not empty."""
 SET = "stable"
@@ -97,7 +99,8 @@ def _installed(said: Description, digests: Mapping[str, str]) -> Group:
     copies: Group = {}
     for slot, device in (("a", said.slots.a), ("b", said.slots.b)):
         ext4: Group = {"fstype": "ext4", "force": "true", "label": f"edgekit-{slot}"}
-        archive = {"filename": PAYLOAD, "type": "archive", "device": device, "filesystem": "ext4", "path": "/"}
+        archive = {"filename": PAYLOAD, "type": "archive", "device": device, "filesystem": "ext4"}
+        archive |= {"path": f"/{FOLDER}", "properties": {"create-destination": "true"}}
         copies[COPIES[slot]] = {
             "partitions": [{"type": "diskformat", "device": device, "properties": ext4}],
             **_files(archive, f"ab {said.root} {said.name} {slot} {device}", digests),

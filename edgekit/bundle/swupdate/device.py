@@ -73,6 +73,6 @@ def _notes(release: Release, said: Description) -> tuple[str, ...]:
         f"Make two partitions for {a} and {b}; SWUpdate formats them (ext4).",
         f"Add two lines to /etc/fstab: {a} {folder}/a {mounted}",
         f"and: {b} {folder}/b {mounted}",
-        f"Applications read {folder}/current/artifact; postupdatecmd in /etc/swupdate.cfg may restart them.",
+        f"Applications read {folder}/current/release/artifact; postupdatecmd in /etc/swupdate.cfg may restart them.",
         "Restart SWUpdate's service after an update, so that it fills the other slot next time.",
     )

@@ -90,7 +90,7 @@ def open_envelope(data: bytes, trust: Trust, now: datetime) -> Opened:
     Raises IntegrityError.
     """
     members, said = _opened(data, trust, now)
-    return Opened(payload=members[PAYLOAD], version=said.version, hardware=said.hardware)
+    return Opened(payload=members[PAYLOAD], version=said.version, hardware=said.hardware, signed_by=("cms",))
 
 
 def _opened(data: bytes, trust: Trust, now: datetime) -> tuple[dict[str, bytes], Description]:

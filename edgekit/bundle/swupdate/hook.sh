@@ -23,17 +23,18 @@ install_directory() {
 }
 
 prepare_slot() {
-  slot=$1 device=$(readlink -f "$2")
+  slot=$1 device=$2
   current=$slots/current
   if [ "$(readlink "$current" 2>/dev/null)" = "$slot" ]; then
     say "FAILED: slot $slot is the active one. Install with the other selection (swupdate -e stable,copy-...)."
     return 1
   fi
-  if [ -e "$current/install.sh" ]; then # the floor, where an attempt was killed between the switch and this
-    sh "$current/install.sh" --confirm --root "$root" || say "the active slot cannot be confirmed; going on"
+  if [ -e "$current/release/install.sh" ]; then # the floor, where an attempt was killed between the switch and this
+    sh "$current/release/install.sh" --confirm --root "$root" || say "the active slot cannot be confirmed; going on"
   fi
+  # SWUpdate mounts by the name it was given, mount(8) by the name that this is a link to
   # shellcheck disable=SC2013 # a mount point has no blanks in /proc/mounts
-  for mounted in $(awk -v device="$device" '$1 == device { print $2 }' /proc/mounts); do
+  for mounted in $(awk -v a="$device" -v b="$(readlink -f "$device")" '$1 == a || $1 == b { print $2 }' /proc/mounts); do
     umount "$mounted" || { say "FAILED: slot $slot is in use; restart the application, which still reads it."; return 1; }
   done
 }
@@ -42,9 +43,9 @@ switch_slot() {
   slot=$1 device=$2 here=$slots/$1 before=$(readlink "$slots/current" || true) status=0
   mkdir -p "$here"
   mount -t ext4 -o ro,nosuid,nodev "$device" "$here"
-  sh "$here/install.sh" --check --root "$root" || return
+  sh "$here/release/install.sh" --check --root "$root" || return
   point "$slot"
-  sh "$here/install.sh" --confirm --root "$root" || status=$?
+  sh "$here/release/install.sh" --confirm --root "$root" || status=$?
   if [ "$status" != 0 ]; then
     if [ -n "$before" ]; then point "$before"; else rm -f "$slots/current"; fi
   fi
