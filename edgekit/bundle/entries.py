@@ -12,13 +12,12 @@ from edgekit.project import ModelName
 Format = Literal["tar", "deb", "swupdate", "rauc", "mender", "mcu"]
 SemVer = Annotated[str, msgspec.Meta(pattern=PATTERN)]
 """Semantic Versioning 2.0.0 without build metadata, which has no order. See ``edgekit/agent/versions.py``."""
-Hardware = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,62}$")]
+Hardware = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,62}$(?!\n)")]
 """What a device calls itself: SWUpdate's ``board:revision``, RAUC's ``compatible``, Mender's device type."""
-ReleasePath = Annotated[
-    str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}){0,5}$")
-]
+RELEASE_PATH = r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}){0,5}$(?!\n)"
 """No absolute path, no ``..``, nothing hidden, six levels at most."""
-DevicePath = Annotated[str, msgspec.Meta(pattern=r"^(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}){1,8}$")]
+ReleasePath = Annotated[str, msgspec.Meta(pattern=RELEASE_PATH)]
+DevicePath = Annotated[str, msgspec.Meta(pattern=r"^(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}){1,8}$(?!\n)")]
 
 
 class Installation(Document, frozen=True, kw_only=True):
@@ -42,7 +41,7 @@ class Release(Document, frozen=True, kw_only=True):
     version: SemVer
     target: str
     """The target profile it was built for."""
-    hardware: tuple[Hardware, ...]
+    hardware: Annotated[tuple[Hardware, ...], msgspec.Meta(min_length=1, max_length=64)]
     """Devices that may install it; at least one."""
     artifact: Sha256
     """Digest of the artifact: sha256 of artifact/manifest.json."""
