@@ -90,3 +90,12 @@ def make_bundle(
         artifact = make_artifact(folder / "artifact", model) if model else tiny_artifact(folder / "artifact")
     output = folder / f"bundle-{changes.get('version', '1.0.0')}.{format}"
     return create_bundle(wanted(artifact, format, keys, output, **changes), now=now)
+
+
+def write_tree(tree: Tree, folder: Path) -> Path:
+    """The tree as an update client leaves it on a device."""
+    for path, data in tree.files.items():
+        file = folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(data)
+    return folder

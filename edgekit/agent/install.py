@@ -56,9 +56,6 @@ def install(release: Release, device: Device, host: Host) -> Result:
         keep_versions=release.keep_versions,
         release=release.named,
     )
-    with explained(place):
-        if os.path.lexists(place.staging):
-            staging.remove(place.staging)  # what an earlier attempt left: copying again is cheap, trusting it is not
     return bring(place, wanted, host, _source(release), lambda state: _admit(release, device, host, state))
 
 
@@ -186,4 +183,4 @@ def _source(release: Release) -> staging.Source:
 
             yield read
 
-    return opened
+    return staging.Source(opened, resumes=False)

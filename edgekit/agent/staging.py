@@ -8,7 +8,7 @@ import hashlib
 import os
 import shutil
 import stat
-from typing import Callable, ContextManager, Dict, List, Tuple
+from typing import Callable, ContextManager, Dict, List, NamedTuple, Tuple
 
 from .events import AgentError
 from .host import Host, HostGone
@@ -20,8 +20,15 @@ ASSEMBLED = "version"
 """Where a version is put together, inside its staging folder; no sha256 is called like this."""
 
 Read = Callable[[int], bytes]
-Source = Callable[[str, int], ContextManager[Read]]
-"""(sha256 of a file, offset) -> what reads some of its bytes from there on, at most so many and at least one."""
+
+
+class Source(NamedTuple):
+    """Where the bytes of a version come from."""
+
+    open: Callable[[str, int], ContextManager[Read]]
+    """(sha256 of a file, offset) -> what reads some of its bytes from there on, at most so many and at least one."""
+    resumes: bool
+    """Whether what arrived in an earlier attempt is used: bytes on a line are dear, those on a disk are not."""
 
 
 def find_missing(place: Place, digest: str, files: Dict[str, Entry]) -> List[str]:
@@ -65,7 +72,7 @@ def fetch(place: Place, digest: str, files: Dict[str, Entry], host: Host, source
     _clean(place, digest)
     missing = find_missing(place, digest, files)
     wanted = {files[path].sha256: files[path].bytes for path in missing}
-    offsets = find_offsets(place, digest, wanted)
+    offsets = find_offsets(place, digest, wanted) if source.resumes else dict.fromkeys(wanted, 0)
     left = sum(wanted.values()) - sum(offsets.values())
     free = free_bytes(place)
     if missing and free < left + SPARE_BYTES:
@@ -82,7 +89,7 @@ def fetch(place: Place, digest: str, files: Dict[str, Entry], host: Host, source
     try:
         _make_folder(stage)
         for sha in sorted(wanted):
-            with source(sha, offsets[sha]) as read:
+            with source.open(sha, offsets[sha]) as read:
                 _receive(os.path.join(stage, sha), Entry(sha, wanted[sha]), offsets[sha], read)
         _put(place, digest, {path: files[path] for path in missing})
     except (OSError, AgentError) as err:

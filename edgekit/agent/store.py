@@ -117,7 +117,7 @@ def deploy(request: Request, stdin: BinaryIO, emit: Emit) -> Result:
         keep_versions=int(request["keep_versions"]),
         require_delegate=bool(request.get("require_delegate")),
     )
-    return bring(place, wanted, host, lambda _sha, _offset: nullcontext(host.read))
+    return bring(place, wanted, host, staging.Source(lambda _sha, _offset: nullcontext(host.read), resumes=True))
 
 
 def bring(

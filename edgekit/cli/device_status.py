@@ -87,4 +87,6 @@ def _size(free_bytes: int) -> str:
 
 def _model(model: dict[str, Any]) -> str:
     active = f"{model['active'][:12]} active" if model["active"] else "none active"
+    if model["release"]:
+        active = f"{model['release']} ({model['active'][:12]}) active"
     return f"{model['name']}: {active}{', DAMAGED' if model['damaged'] else ''}"

@@ -10,6 +10,7 @@ from edgekit.device import resolve_device
 from edgekit.transport import Connection, connect
 from tests.artifacts import make_artifact
 from tests.unit.delegate_library import build_library
+from tests.unit.releases import Board, Shelf
 
 
 @pytest.fixture
@@ -37,3 +38,15 @@ def versions(tmp_path: Path, cases: Path) -> list[Artifact]:
 def elementwise(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A real external delegate, see ``delegate/elementwise.c``."""
     return build_library(tmp_path_factory.mktemp("delegate") / "libelementwise.so")
+
+
+@pytest.fixture(scope="session")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
+    """Unpacked releases of a tiny model."""
+    return Shelf(tmp_path_factory.mktemp("shelf"))
+
+
+@pytest.fixture
+def board(root: Path, capfd: pytest.CaptureFixture[str]) -> Board:
+    """A device where update clients call install.sh."""
+    return Board(root, lambda: capfd.readouterr().err)
