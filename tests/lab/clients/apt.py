@@ -1,0 +1,191 @@
+"""A device whose models come by apt: this machine's own root under an overlay in memory, with apt and dpkg from there.
+
+The overlay lives in a mount namespace of its own, so that neither this machine's packages nor its mounts ever change.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+from edgekit.agent.layout import Place, find_damage, read_current
+from edgekit.agent.release import read_release
+from edgekit.agent.state import read_state
+from tests.lab.clients.types import Outcome
+from tests.lab.machine import LabUnavailable, children, require
+
+PROGRAMS = ("apt-get", "dpkg", "unshare", "nsenter", "chroot", "mount")
+ROOT = "var/lib/edgekit"
+_numbers = count()
+SETUP = """\
+set -e
+mount -t tmpfs -o mode=755 tmpfs {top}
+mkdir {top}/upper {top}/work {top}/root
+mount -t overlay -o lowerdir={lower},upperdir={top}/upper,workdir={top}/work overlay {top}/root
+cd {top}/root
+mkdir -p dev
+mount -t tmpfs -o mode=755 tmpfs dev
+for name in null zero full random urandom tty; do touch dev/$name; mount --bind /dev/$name dev/$name; done
+ln -s /proc/self/fd dev/fd
+mkdir dev/shm
+# no lists and no sources but the test's own: apt is quick and asks no network
+for name in dev/shm tmp run srv var/lib/apt/lists var/cache/apt etc/apt/sources.list.d var/lib/edgekit; do
+  mkdir -p $name
+  mount -t tmpfs -o mode=755 tmpfs $name
+done
+chmod 1777 dev/shm tmp
+mkdir -p var/lib/apt/lists/partial var/cache/apt/archives/partial
+rm -f etc/apt/sources.list
+{more}
+echo ready
+exec sleep infinity
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Apt:
+    """The running device."""
+
+    holder: int
+    """Process that keeps its mounts."""
+    top: Path
+    model: str
+
+    @property
+    def files(self) -> Path:
+        """Its root, as this process sees it."""
+        return Path(f"/proc/{self.holder}/root{self.top}/root")
+
+    @property
+    def place(self) -> Place:
+        """The model on it."""
+        return Place(root=str(self.files / ROOT), name=self.model)
+
+    def set_defaults(self, **values: str) -> None:
+        """What /etc/default/edgekit says besides the Python of this test run."""
+        path = self.files / "etc/default/edgekit"
+        lines = {"EDGEKIT_PYTHON": sys.executable, **values}
+        path.write_text("".join(f"{name}={value}\n" for name, value in lines.items()))
+
+    def run(self, *words: str, kill_after_s: float | None = None) -> Outcome:
+        """A command on the device, in process namespaces of its own; ``accepted`` when it exits 0."""
+        command = self._command(*words)
+        started = time.monotonic()
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        killed = False
+        try:
+            output, _ = process.communicate(timeout=120 if kill_after_s is None else kill_after_s)
+        except subprocess.TimeoutExpired:
+            killed = True
+            _kill_everything(process)
+            output, _ = process.communicate(timeout=30)
+            if kill_after_s is None:
+                raise AssertionError(f"{words} did not end: {output[-2000:]}") from None
+        seconds = time.monotonic() - started
+        return Outcome(accepted=process.returncode == 0, killed=killed, output=output, seconds=seconds)
+
+    def _command(self, *words: str) -> list[str]:
+        root = f"{self.top}/root"
+        return [
+            *("nsenter", f"--mount=/proc/{self.holder}/ns/mnt"),
+            *("unshare", "--pid", "--fork", "--kill-child", f"--mount-proc={root}/proc", "chroot", root),
+            *("env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C.UTF-8"),
+            *("DEBIAN_FRONTEND=noninteractive", "QEMU_CPU=cortex-a72", *words),
+        ]
+
+    def apt(self, *words: str, kill_after_s: float | None = None) -> Outcome:
+        """``apt-get`` as a script calls it."""
+        return self.run("apt-get", "-q", "-y", "--no-install-recommends", *words, kill_after_s=kill_after_s)
+
+    def bring(self, bundle: Path) -> str:
+        """Copy a package to the device; its path there."""
+        shutil.copyfile(bundle, self.files / "srv" / bundle.name)
+        return f"/srv/{bundle.name}"
+
+    def install(self, bundle: Path, *, kill_after_s: float | None = None) -> Outcome:
+        """What a fleet's script does: end what was interrupted, then install."""
+        self.run("dpkg", "--configure", "-a")  # where a bad version is half-configured this fails, and nothing is lost
+        return self.apt("install", self.bring(bundle), kill_after_s=kill_after_s)
+
+    def active(self) -> str | None:
+        """Version that an application gets now; AssertionError where it is not whole."""
+        digest = read_current(self.place)
+        if digest is None:
+            assert not os.path.lexists(self.place.current), "current leads nowhere"
+            return None
+        assert find_damage(self.place.version(digest), digest) == []
+        for activation in reversed(read_state(self.place).history):
+            if activation.digest == digest and activation.release:
+                return activation.release.version
+        # a switch that is not confirmed yet: the package that is unpacked
+        for folder in (self.files / "usr/lib/edgekit/releases" / self.model).iterdir():
+            release = read_release(str(folder))
+            if release.digest == digest:
+                return release.named.version
+        raise AssertionError(f"{digest} is active, and no release is known by it")
+
+    def status(self, package: str) -> str:
+        """``ii`` installed, ``iF`` half-configured, ``rc`` removed with its state kept, ``un`` not there."""
+        done = self.run("dpkg-query", "-W", "-f", "${db:Status-Abbrev}", package)
+        return done.output.strip() if done.accepted else "un"
+
+
+@contextmanager
+def apt(folder: Path, *, model: str = "demo", lower: Path = Path("/"), more: str = "") -> Iterator[Apt]:
+    """Bring the device up; raises LabUnavailable where this machine has no apt, or no overlays.
+
+    ``lower`` is the root below the overlay; ``more`` is run in it at the end of the set-up.
+    """
+    require(PROGRAMS)
+    top = Path(f"/run/edgekit-lab-apt-{os.getpid()}-{next(_numbers)}")
+    top.mkdir()
+    try:
+        script = folder / "apt-setup"
+        script.write_text(SETUP.format(top=top, lower=lower, more=more))
+        with (folder / "apt-log").open("wb") as log:
+            holder = subprocess.Popen(
+                ["unshare", "--mount", "--propagation", "private", "sh", script],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,
+            )
+        try:
+            assert holder.stdout is not None
+            if holder.stdout.readline() != b"ready\n":
+                raise LabUnavailable(f"no device for apt: {(folder / 'apt-log').read_text()[-300:]}")
+            device = Apt(holder=holder.pid, top=top, model=model)
+            device.set_defaults()
+            if not device.run(sys.executable if lower == Path("/") else "true", "--version").accepted:
+                raise LabUnavailable(f"{sys.executable} is not below an overlay of {lower}")
+            yield device
+        finally:
+            holder.kill()
+            holder.wait()
+            if holder.stdout is not None:
+                holder.stdout.close()
+    finally:
+        top.rmdir()
+
+
+def _kill_everything(process: "subprocess.Popen[str]") -> None:
+    """The first child is pid 1 of the namespace: the kernel ends all that is in it, guardians included."""
+    for pid in children(process.pid)[:1]:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
