@@ -136,9 +136,14 @@ def _tell(place: Place, digest: str, hooks: Hooks, host: Host) -> None:
         status, output = _run(hooks.on_activate, environment, timeout, host)
         if status != 0:
             raise _unhealthy("on_activate", hooks.on_activate, status, output, timeout)
+    check_application(place, digest, hooks, host)
+
+
+def check_application(place: Place, digest: str, hooks: Hooks, host: Host) -> None:
+    """The application's health check, where it has one; raises AgentError ``gate`` when it says no."""
     if hooks.health_check:
         host.emit("hook", name="health_check")
-        _check_health(hooks.health_check, environment, hooks.health_timeout_s, host)
+        _check_health(hooks.health_check, _environment(place, digest), hooks.health_timeout_s, host)
 
 
 def _check_health(command: str, environment: Dict[str, str], timeout_s: float, host: Host) -> None:

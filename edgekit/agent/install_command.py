@@ -11,11 +11,15 @@ import sys
 import traceback
 from typing import Any, List
 
+from .commit import healthy, restore
 from .events import AgentError, Result
 from .host import Host
 from .install import Device, check, confirm, deactivate, install
+from .layout import SHA256
 from .release import Release, read_release
 
+NONE = "none"
+"""``--restore none``: no version was active."""
 STATUS = {"integrity": 8, "self-test": 3, "gate": 3, "coverage": 3}
 """``kind`` of an AgentError -> exit status; 1 for the others."""
 LINES = {
@@ -69,8 +73,16 @@ def _parser() -> argparse.ArgumentParser:
     step.add_argument("--check", action="store_true", help="A/B slots, before it may be booted: writes nothing")
     step.add_argument("--self-test", action="store_true", help="A/B slots, booted: --check without the floor")
     step.add_argument("--confirm", action="store_true", help="A/B slots, marked as good: raise the floor")
+    step.add_argument("--healthy", action="store_true", help="before a commit: it is active, and the application well")
+    step.add_argument("--restore", metavar="DIGEST", type=_previous, help="instead of a commit: back to it, or none")
     step.add_argument("--deactivate", action="store_true", help="before a removal: no version is active any more")
     return parser
+
+
+def _previous(text: str) -> str:
+    if text != NONE and not SHA256.match(text):
+        raise argparse.ArgumentTypeError("%r is neither the digest of a version nor %r" % (text[:100], NONE))
+    return text
 
 
 def _run(options: Any, release: Release, device: Device) -> str:
@@ -79,6 +91,8 @@ def _run(options: Any, release: Release, device: Device) -> str:
     if options.deactivate:
         before = deactivate(release, device, host)
         return "No version of %s is active%s. The floor stays." % (release.name, "" if before else ", as before")
+    if options.healthy or options.restore is not None:
+        return _decide(options, release, device, host)
     if options.confirm:
         floor = confirm(release, device, host)
         return "%s is confirmed; the floor is %s: nothing below it is installed from now on." % (release.title, floor)
@@ -91,6 +105,14 @@ def _run(options: Any, release: Release, device: Device) -> str:
     if done["previous"] == done["active"]:
         return "%s is active already (%s)." % (release.title, _tested(done["self_test"]))
     return "%s is active (%s)." % (release.title, _tested(done["self_test"]))
+
+
+def _decide(options: Any, release: Release, device: Device, host: Host) -> str:
+    if options.healthy:
+        return "%s is active and healthy (%s)." % (release.title, _tested(healthy(release, device, host)))
+    active = restore(release, device, host, None if options.restore == NONE else options.restore)
+    version = "No version" if active is None else "Version %.12s" % active
+    return "%s of %s is active. The floor stays." % (version, release.name)
 
 
 def _tested(report: Result) -> str:
