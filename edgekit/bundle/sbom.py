@@ -44,8 +44,8 @@ def licence_findings(licenses: Sequence[str]) -> tuple[Finding, ...]:
     from cyclonedx.spdx import fixup_id, is_expression, is_supported_id
 
     for text in licenses:
-        if not (is_supported_id(text) or is_expression(text)):
-            close = fixup_id(text)
+        close = None if is_supported_id(text) else fixup_id(text)  # identifiers are case-sensitive
+        if close is not None or not (is_supported_id(text) or is_expression(text)):
             raise BundleError(
                 f"{text!r} is no SPDX licence.",
                 hint=f"Did you mean {close!r}?"
