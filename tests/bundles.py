@@ -13,6 +13,7 @@ from edgekit.bundle.tree import build_tree
 from edgekit.bundle.types import CreateRequest, Tree
 from edgekit.keys.new import new_keys
 from edgekit.keys.types import Algorithm, Purpose
+from edgekit.micro.entries import ArenaEntry, MicroEntry
 from edgekit.project import Deploy
 from tests.artifacts import make_artifact
 from tests.unit.delegate_models import chain
@@ -20,6 +21,19 @@ from tests.unit.delegate_models import chain
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 """When tests sign and verify."""
 DAYS = 365
+MICRO = MicroEntry(
+    version="0.dev1",
+    ran="model",
+    ops=("ADD", "MUL"),
+    resolver=("AddAdd", "AddMul"),
+    arena=ArenaEntry(bytes=1500, used_bytes=1200, nonpersistent_bytes=200, persistent_bytes=1000, allocations=()),
+    state_bytes=0,
+    model_bytes=1000,
+    max_steps=None,
+    max_error=0.0,
+    vectors=4,
+)
+"""What a build for a microcontroller says of ``tiny_model``."""
 
 
 @cache
@@ -29,8 +43,8 @@ def tiny_model() -> bytes:
 
 
 def tiny_artifact(folder: Path, **changes: object) -> Artifact:
-    """The smallest artifact that runs."""
-    return make_artifact(folder, tiny_model(), precision="float32", io="float32", **changes)
+    """The smallest artifact that runs, in TFLite Micro, too: every format takes it."""
+    return make_artifact(folder, tiny_model(), **{"precision": "float32", "io": "float32", "micro": MICRO, **changes})
 
 
 def make_keys(

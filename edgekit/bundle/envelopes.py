@@ -17,9 +17,10 @@ ENVELOPES: dict[Format, str] = {
     "deb": "edgekit.bundle.deb.envelope",
     "rauc": "edgekit.bundle.rauc",
     "swupdate": "edgekit.bundle.swupdate",
+    "mcu": "edgekit.bundle.mcu.envelope",
 }
 """Format -> module, imported when it is needed."""
-EXTRAS: dict[Format, str] = {}
+EXTRAS: dict[Format, str] = {"mcu": "edgekit.bundle.mcu.envelope"}
 """Formats whose module has an ``extras`` -> that module."""
 
 

@@ -161,7 +161,7 @@ def device_files(release: Release, trust: Trust, settings: Mapping[str, str]) ->
     kind = BOOT_TYPES.get(algorithm_of(read_certificate(trust, "mcuboot")) or "", "...")
     key = (
         f"MCUboot is built with the public key: in Zephyr by CONFIG_BOOT_SIGNATURE_TYPE_{kind}=y and "
-        f'CONFIG_BOOT_SIGNATURE_KEY_FILE="{public}", elsewhere by what `imgtool getpub --key {public} --encoding lang-c` '
-        "writes."
+        f'CONFIG_BOOT_SIGNATURE_KEY_FILE="{public}", elsewhere by what '
+        f"`imgtool getpub --key {public} --encoding lang-c` writes."
     )
     return DeviceFiles(notes=(key, FLOOR, CONFIRMED))
