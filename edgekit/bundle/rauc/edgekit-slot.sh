@@ -114,7 +114,7 @@ start() {
 
 case ${1:-} in
     start) start ;;
-    service) exec rauc --conf "$RAUC_CONF" --override-boot-slot "$(current || echo A)" service ;;
+    service) exec rauc --conf "$RAUC_CONF" service --override-boot-slot="$(current || echo A)" ;;
     get-primary) get primary ;;
     get-current) current || echo A ;;
     set-primary) slot "${2:-}" && set_primary "$2" $ATTEMPTS ;;
