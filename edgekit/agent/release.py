@@ -28,6 +28,7 @@ MAX_DIGITS = 18
 HARDWARE = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,62}\Z")
 PATH = re.compile(r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}){0,5}\Z")
 """No absolute path, no ``..``, nothing hidden, six levels at most."""
+ROOT = re.compile(r"^(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}){1,8}\Z")
 DAMAGED = "Copy or unpack the bundle again; where that does not help, make a new one: `edgekit bundle create`."
 
 
@@ -106,7 +107,7 @@ def _parse(folder: str, value: Any, sha256: str) -> Release:
         (target and target.isprintable(), "target"),
         (_is_hardware(hardware), "hardware"),
         (SHA256.match(_text(value, "artifact")), "artifact"),
-        (os.path.isabs(root) and root.isprintable(), "installation.root"),
+        (ROOT.match(root), "installation.root"),
         (type(timeout) in (int, float) and 0 < timeout <= 3600, "installation.health_timeout_s"),  # noqa: PLR2004
         (type(keep) is int and 2 <= keep <= 100, "installation.keep_versions"),  # noqa: PLR2004
     ):

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from edgekit.agent import install, state, store
+from edgekit.agent import install, staging, state, store
+from edgekit.agent.layout import Place
 from edgekit.deploy import deploy, rollback
 from edgekit.transport import Connection
 from edgekit.transport.agent import call, prepare_agent, result
@@ -113,7 +114,7 @@ def test_an_application_that_is_not_healthy_gets_its_old_version_back(
 def test_a_switch_that_was_never_confirmed_is_undone_first(shelf: Shelf, board: Board) -> None:
     board.install(shelf.release("1.0.0"))
     board.install(shelf.release("1.1.0"))
-    place = state.Place(root=str(board.root), name="demo")
+    place = Place(root=str(board.root), name="demo")
     now = state.read_state(place)
     newest, before = now.history[-1], now.history[-2]
     # as the power cut leaves it in the health check of 1.1.0
@@ -232,7 +233,7 @@ def test_a_disk_that_cannot_be_written_is_said_and_changes_nothing(
         raise OSError(number, os.strerror(number), str(board.root / "staging"))
 
     with monkeypatch.context() as patched:
-        patched.setattr(store.staging, "_write", broken)
+        patched.setattr(staging, "_write", broken)
         status, said = board.install(shelf.release("1.1.0"))
     assert status == 1
     assert f"FAILED (exit 1): {board.root}/staging cannot be written on the device: {cause}." in said
@@ -255,7 +256,7 @@ def test_a_file_that_shrinks_while_it_is_copied_is_refused(
     shelf: Shelf, board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tree = shelf.copy(shelf.release("1.0.0"), tmp_path / "tree")
-    original = install.bring
+    original = store.bring
 
     def shrinking(*arguments: Any) -> Any:
         os.truncate(tree / "artifact" / "model.tflite", 10)
