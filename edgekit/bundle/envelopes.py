@@ -47,6 +47,8 @@ MAGIC: tuple[tuple[bytes, Format], ...] = (
     (RELEASE.encode() + b"\0", "tar"),
 )
 """What a file of a format starts with."""
+ZSTD = bytes.fromhex("28b52ffd")
+"""What a delta starts with (RFC 8878)."""
 
 
 def load_envelope(name: Format) -> Envelope:
@@ -64,6 +66,11 @@ def detect(data: bytes) -> Format:
     for magic, name in MAGIC:
         if data.startswith(magic):
             return "mcu" if name == "tar" and _has_microcontroller_files(data) else name
+    if data.startswith(ZSTD):
+        raise refused(
+            "This is a delta, and no bundle.",
+            hint="Make the bundle of it and the old one first: edgekit bundle patch OLD DELTA --output FILE.",
+        )
     known = ", ".join(sorted({name for _, name in MAGIC}))
     raise refused(f"This is no bundle: its first bytes are of none of the formats {known}.")
 
