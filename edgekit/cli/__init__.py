@@ -20,7 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "compare": ("compare", "Say which model is faster on a device, and how sure that is."),
     "tune": ("tune", "Find the fastest file, threads and delegate that keep the accuracy."),
     "key": ("key", "Signing keys for bundles: new, show."),
-    "bundle": ("bundle", "Signed bundles for update systems: create, verify, device-files."),
+    "bundle": ("bundle", "Signed bundles for update systems: create, verify, patch, device-files, rollout."),
     "runs": ("runs", "Kept runs: list, show, export."),
     "report": ("report", "Show kept runs side by side, here or as a page."),
     "target": ("target", "Target profiles: list, show."),

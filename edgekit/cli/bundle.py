@@ -1,4 +1,4 @@
-"""``edgekit bundle``: create, verify, device-files, rollout."""
+"""``edgekit bundle``: create, verify, patch, device-files, rollout."""
 
 from pathlib import Path
 
@@ -57,6 +57,39 @@ def verify_command(
     else:
         print_verified(verified)
         console().print("[green]Accepted.[/green]")
+
+
+@command.command("patch")
+@click.argument("old", type=FILE)
+@click.argument("delta", type=FILE)
+@keys_option
+@option("--output", required=True, type=FILE, metavar="FILE", help="Replaced when what the delta makes is verified.")
+@option("--skip-tool", is_flag=True, help="Do not ask the format's own tool in addition.")
+@common
+def patch_command(
+    *,
+    old: Path,
+    delta: Path,
+    keys: Path,
+    output: Path,
+    skip_tool: bool,
+    as_json: bool,
+    verbose: bool,  # noqa: ARG001 - acts in its callback
+) -> None:
+    """Make the newer bundle of OLD and DELTA; both ends are verified, and an older version is refused."""
+    from datetime import UTC, datetime
+
+    from edgekit.bundle.delta import patch_bundle
+    from edgekit.keys.trust import read_trust
+
+    trust, now = read_trust(keys), datetime.now(UTC)
+    with progress() as bar:
+        made = patch_bundle(old, delta, output, trust, now=now, with_tool=not skip_tool, progress=bar_progress(bar))
+    if as_json:
+        emit({"path": output, "verified": made})
+    else:
+        print_verified(made)
+        console().print(f"Wrote {output}, and verified it.", markup=False)
 
 
 @command.command("device-files")

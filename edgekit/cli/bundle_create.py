@@ -19,6 +19,7 @@ FORMATS = ("tar", "deb", "swupdate", "rauc", "mender", "mcu")
 @option("--hardware", multiple=True, help="A device that may install it; several times.  [default: the target's name]")
 @option("--license", "licenses", multiple=True, metavar="SPDX", help="Of the model, for the SBOM; several times.")
 @settings_option
+@option("--delta-from", type=FILE, metavar="OLD", help="Write a delta from this older bundle too, beside --output.")
 @common
 def create_command(
     *,
@@ -30,6 +31,7 @@ def create_command(
     hardware: tuple[str, ...],
     licenses: tuple[str, ...],
     settings: dict[str, str],
+    delta_from: Path | None,
     as_json: bool,
     verbose: bool,  # noqa: ARG001 - acts in its callback
 ) -> None:
@@ -42,6 +44,7 @@ def create_command(
 
     from edgekit.artifact import read_artifact
     from edgekit.bundle.create import Wanted, create_bundle
+    from edgekit.bundle.delta import create_delta, verified_old
     from edgekit.bundle.entries import Format
     from edgekit.project import load_project
 
@@ -56,11 +59,23 @@ def create_command(
         settings=settings,
         deploy=load_project().deploy,
     )
+    now = datetime.now(UTC)
+    delta = None
     with progress() as bar:
-        created = create_bundle(wanted, now=datetime.now(UTC), progress=bar_progress(bar))
+        tell = bar_progress(bar)
+        before = None if delta_from is None else verified_old(delta_from, wanted, now=now, progress=tell)
+        created = create_bundle(wanted, now=now, progress=tell)
+        if delta_from is not None and before is not None:
+            delta = create_delta(delta_from, before, created, progress=tell)
     if as_json:
-        emit(created)
+        emit({**vars(created), "delta": delta})
     else:
         print_verified(created.verified)
         console().print(f"Wrote {created.path} in {created.seconds:.1f} s, and verified it.", markup=False)
+    if delta is not None and not as_json:
+        console().print(
+            f"Wrote {delta.path}: {delta.bytes:,} bytes instead of {delta.whole_bytes:,} from {delta.from_version} "
+            f"({delta.saving:.1%} saved), applied and compared.",
+            markup=False,
+        )
     print_findings(created.findings)
