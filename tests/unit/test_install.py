@@ -47,6 +47,7 @@ def test_a_higher_version_follows_and_a_lower_one_is_refused(shelf: Shelf, board
     assert step == "edgekit: next: Install a release from 1.10.0 on. --allow-downgrade lowers the floor knowingly."
 
 
+@pytest.mark.slow
 def test_a_downgrade_that_is_wanted_lowers_the_floor_and_says_so(shelf: Shelf, board: Board) -> None:
     board.install(shelf.release("1.10.0"))
     status, said = board.install(shelf.release("1.9.0"), "--allow-downgrade")
@@ -65,6 +66,7 @@ def test_the_same_release_again_is_active_already(shelf: Shelf, board: Board) ->
     assert board.state == before
 
 
+@pytest.mark.slow
 def test_a_version_names_one_release(shelf: Shelf, board: Board) -> None:
     board.install(shelf.release("1.0.0"))
     status, said = board.install(shelf.release("1.0.0", note="+other"))
@@ -73,6 +75,7 @@ def test_a_version_names_one_release(shelf: Shelf, board: Board) -> None:
     assert "give the new one a higher version" in said
 
 
+@pytest.mark.slow
 def test_an_edgekit_of_another_version_around_the_same_model_is_a_release_without_a_switch(
     shelf: Shelf, board: Board, tmp_path: Path
 ) -> None:
@@ -111,6 +114,7 @@ def test_an_application_that_is_not_healthy_gets_its_old_version_back(
     assert len(told.read_text().split()) == 2, "told of the new version, and of the way back"
 
 
+@pytest.mark.slow
 def test_a_switch_that_was_never_confirmed_is_undone_first(shelf: Shelf, board: Board) -> None:
     board.install(shelf.release("1.0.0"))
     board.install(shelf.release("1.1.0"))
@@ -128,7 +132,9 @@ def test_a_switch_that_was_never_confirmed_is_undone_first(shelf: Shelf, board: 
     assert board.active() == board.floor == "1.1.0"
 
 
-@pytest.mark.parametrize(("own", "status"), [("rpi4", 0), ("board:rev2", 0), ("rpi5", 8)])
+@pytest.mark.parametrize(
+    ("own", "status"), [pytest.param("rpi4", 0, marks=pytest.mark.slow), ("board:rev2", 0), ("rpi5", 8)]
+)
 @pytest.mark.parametrize("by_file", [True, False])
 def test_a_release_is_for_its_target_and_hardware(
     shelf: Shelf, board: Board, own: str, status: int, by_file: bool
@@ -145,6 +151,7 @@ def test_a_release_is_for_its_target_and_hardware(
     assert "neither --target" not in said
 
 
+@pytest.mark.slow
 def test_a_device_that_does_not_say_what_it_is_is_told_so(shelf: Shelf, board: Board) -> None:
     assert "neither --target nor ROOT/target says what this device is" in board.install(shelf.release("1.0.0"))[1]
 
@@ -167,6 +174,7 @@ def test_check_and_self_test_write_nothing_and_confirm_writes_the_floor_alone(sh
     assert board.floor == "1.0.0"
 
 
+@pytest.mark.slow
 def test_edgekit_deploy_and_rollback_work_with_releases(
     shelf: Shelf, board: Board, connection: Connection, tmp_path: Path
 ) -> None:
@@ -185,6 +193,7 @@ def test_edgekit_deploy_and_rollback_work_with_releases(
     assert board.install(shelf.release("1.1.0"))[0] == 0, "the release of the floor comes back after a rollback"
 
 
+@pytest.mark.slow
 def test_a_state_of_before_releases_is_read(shelf: Shelf, board: Board) -> None:
     board.install(shelf.release("1.0.0"))
     path = board.root / "models" / "demo" / "state.json"
@@ -197,6 +206,7 @@ def test_a_state_of_before_releases_is_read(shelf: Shelf, board: Board) -> None:
     assert len(board.state["history"]) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damage", [b"", b"[]", b'{"schema_version": 1}', b"[" * 100_000, b'{"schema_version": 1, "floor": {"version": 1}}']
 )
@@ -209,6 +219,7 @@ def test_a_damaged_state_takes_the_floor_with_it_and_that_is_said(shelf: Shelf, 
     assert "state.json is damaged, and the floor with it: it begins anew with 1.0.0" in said
 
 
+@pytest.mark.slow
 def test_two_at_once_are_one_after_the_other(shelf: Shelf, board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
     board.install(shelf.release("1.0.0"))
     monkeypatch.setattr(state, "LOCK_WAIT_S", 0.3)
@@ -242,6 +253,7 @@ def test_a_disk_that_cannot_be_written_is_said_and_changes_nothing(
     assert board.install(shelf.release("1.1.0"))[0] == 0
 
 
+@pytest.mark.slow
 def test_what_an_earlier_attempt_left_is_not_trusted(shelf: Shelf, board: Board) -> None:
     release = shelf.release("1.0.0")
     listed = json.loads((release / "release.json").read_bytes())
@@ -252,6 +264,7 @@ def test_what_an_earlier_attempt_left_is_not_trusted(shelf: Shelf, board: Board)
     assert board.active() == "1.0.0"
 
 
+@pytest.mark.slow
 def test_a_file_that_shrinks_while_it_is_copied_is_refused(
     shelf: Shelf, board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -269,6 +282,7 @@ def test_a_file_that_shrinks_while_it_is_copied_is_refused(
     assert board.active() is None
 
 
+@pytest.mark.slow
 def test_damaged_files_of_the_active_version_are_repaired(shelf: Shelf, board: Board) -> None:
     board.install(shelf.release("1.0.0"))
     (board.root / "models" / "demo" / "current" / "model.tflite").write_bytes(b"rust")
@@ -293,6 +307,7 @@ def test_a_defect_ends_with_a_sentence_too(shelf: Shelf, board: Board, monkeypat
     assert said.splitlines()[-2] == "edgekit: FAILED (exit 1): ZeroDivisionError: division by zero"
 
 
+@pytest.mark.slow
 def test_no_more_versions_stay_than_were_asked_for(shelf: Shelf, board: Board) -> None:
     for version in ("1.0.0", "1.1.0", "1.2.0", "1.3.0"):
         board.install(shelf.release(version))
