@@ -167,12 +167,16 @@ def _members(data: bytes, prefix: str) -> Iterator[Member]:
     """
     if len(data) > MAX_BUNDLE_BYTES:
         raise refused(f"An archive in the package has more than {MAX_BUNDLE_BYTES:,} bytes.")
+    seen: set[str] = set()
     with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
         for count, info in enumerate(archive):
             name = info.name.removeprefix("./")
             plain = (info.uid, info.gid, info.uname, info.gname, int(info.mtime)) == (0, 0, "root", "root", MTIME)
             if count > 2 * MAX_FILES or not plain:
                 raise refused(f"The package has {name[:200]!r} with an owner or a time that edgekit does not write.")
+            if name in seen:
+                raise refused(f"The package has {name[:200]!r} twice.")
+            seen.add(name)
             if info.isdir() and info.mode == FOLDER and (name == "." or f"{name}/".startswith(prefix[: len(name) + 1])):
                 continue
             stream = archive.extractfile(info) if info.isreg() else None
