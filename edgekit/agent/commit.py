@@ -17,6 +17,16 @@ from .release import Release
 from .state import Pending, locked, read_state, write_state
 
 
+def active(release: Release, device: Device, host: Host) -> Optional[str]:
+    """Digest of the active version, for ``restore`` later; None for none. A switch that never ended is undone first."""
+    place = Place(root=device.root, name=release.name)
+    if not os.path.isdir(place.folder):
+        return None
+    with explained(place), locked(place, host):
+        undo(place)
+        return read_current(place)
+
+
 def healthy(release: Release, device: Device, host: Host) -> Result:
     """Whether this release is active, whole, computes what it must, and the application is well with it.
 
@@ -28,24 +38,24 @@ def healthy(release: Release, device: Device, host: Host) -> Result:
         raise _not_active(release, None)
     with explained(place), locked(place, host):
         undo(place)
-        active, state = read_current(place), read_state(place)
-        if active is None or active != release.digest:
-            raise _not_active(release, active)
-        folder = place.version(active)
-        damage = find_damage(folder, active)
+        found, state = read_current(place), read_state(place)
+        if found is None or found != release.digest:
+            raise _not_active(release, found)
+        folder = place.version(found)
+        damage = find_damage(folder, found)
         if damage:
             raise AgentError(
                 "integrity",
                 "%s is active, and %s was changed on the device." % (release.title, ", ".join(damage)),
                 "Install it again; that repairs the files.",
             )
-        manifest, activation = read_manifest(folder, active), state.history[-1]
+        manifest, activation = read_manifest(folder, found), state.history[-1]
         delegate = activation.delegate or str(manifest.get("delegate", "xnnpack"))
         options = activation.options if activation.delegate else dict(manifest.get("delegate_options") or {})
         host.emit("self-test", delegate=delegate)
         with selftest.prepared(folder, delegate, options) as child:
             report = selftest.check(child, delegate, host)
-        check_application(place, active, state.hooks, host)
+        check_application(place, found, state.hooks, host)
         return report
 
 
@@ -61,9 +71,9 @@ def restore(release: Release, device: Device, host: Host, previous: Optional[str
         return None
     with explained(place), locked(place, host):
         undo(place)
-        active = read_current(place)
-        if active is None or active == previous or active != release.digest:
-            return active
+        found = read_current(place)
+        if found is None or found == previous or found != release.digest:
+            return found
         if previous is None:
             withdraw(place, host)
             return None
@@ -74,16 +84,16 @@ def restore(release: Release, device: Device, host: Host, previous: Optional[str
                 "Install the release that is wanted; %s stays active until then." % release.title,
             )
         state = read_state(place)
-        pending = Pending(active, previous, state.hooks.on_activate)
+        pending = Pending(found, previous, state.hooks.on_activate)
         write_state(place, state._replace(history=state.history[:-1], pending=pending))  # as if it never was confirmed
         undo(place)
         return read_current(place)
 
 
-def _not_active(release: Release, active: Optional[str]) -> AgentError:
-    found = "version %s is" % active[:12] if active else "no version is"
+def _not_active(release: Release, found: Optional[str]) -> AgentError:
+    is_active = "version %s is" % found[:12] if found else "no version is"
     return AgentError(
         "gate",
-        "%s is not active on this device: %s." % (release.title, found),
+        "%s is not active on this device: %s." % (release.title, is_active),
         "The update client rolls back; install it again.",
     )

@@ -11,7 +11,7 @@ import sys
 import traceback
 from typing import Any, List
 
-from .commit import healthy, restore
+from .commit import active, healthy, restore
 from .events import AgentError, Result
 from .host import Host
 from .install import Device, check, confirm, deactivate, install
@@ -73,6 +73,9 @@ def _parser() -> argparse.ArgumentParser:
     step.add_argument("--check", action="store_true", help="A/B slots, before it may be booted: writes nothing")
     step.add_argument("--self-test", action="store_true", help="A/B slots, booted: --check without the floor")
     step.add_argument("--confirm", action="store_true", help="A/B slots, marked as good: raise the floor")
+    step.add_argument(
+        "--active", action="store_true", help="before a commit: print the active version's digest, or none"
+    )
     step.add_argument("--healthy", action="store_true", help="before a commit: it is active, and the application well")
     step.add_argument("--restore", metavar="DIGEST", type=_previous, help="instead of a commit: back to it, or none")
     step.add_argument("--deactivate", action="store_true", help="before a removal: no version is active any more")
@@ -91,7 +94,7 @@ def _run(options: Any, release: Release, device: Device) -> str:
     if options.deactivate:
         before = deactivate(release, device, host)
         return "No version of %s is active%s. The floor stays." % (release.name, "" if before else ", as before")
-    if options.healthy or options.restore is not None:
+    if options.active or options.healthy or options.restore is not None:
         return _decide(options, release, device, host)
     if options.confirm:
         floor = confirm(release, device, host)
@@ -110,8 +113,12 @@ def _run(options: Any, release: Release, device: Device) -> str:
 def _decide(options: Any, release: Release, device: Device, host: Host) -> str:
     if options.healthy:
         return "%s is active and healthy (%s)." % (release.title, _tested(healthy(release, device, host)))
-    active = restore(release, device, host, None if options.restore == NONE else options.restore)
-    version = "No version" if active is None else "Version %.12s" % active
+    if options.active:
+        found = active(release, device, host)
+        sys.stdout.write("%s\n" % (found or NONE))
+    else:
+        found = restore(release, device, host, None if options.restore == NONE else options.restore)
+    version = "No version" if found is None else "Version %.12s" % found
     return "%s of %s is active. The floor stays." % (version, release.name)
 
 

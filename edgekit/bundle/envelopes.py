@@ -17,6 +17,7 @@ ENVELOPES: dict[Format, str] = {
     "deb": "edgekit.bundle.deb.envelope",
     "rauc": "edgekit.bundle.rauc",
     "swupdate": "edgekit.bundle.swupdate",
+    "mender": "edgekit.bundle.mender",
     "mcu": "edgekit.bundle.mcu.envelope",
 }
 """Format -> module, imported when it is needed."""
