@@ -76,9 +76,8 @@ def read_manifest(data: bytes) -> RaucManifest:
     for place, value in values.items():
         pattern = _PATTERNS.get(place)
         if pattern is None or not re.fullmatch(pattern, value):
-            raise refused(
-                f"The manifest of the RAUC bundle says {place[1]!r} in [{place[0]}] as edgekit never writes it."
-            )
+            said = f"[{place[0]}] {place[1]}"[:100]
+            raise refused(f"The manifest of the RAUC bundle says something of {said!r} that edgekit never writes.")
     missing = [key for section, key in _PATTERNS if key not in _OPTIONAL and (section, key) not in values]
     if missing:
         raise refused(f"The manifest of the RAUC bundle does not say {missing[0]!r}.")
