@@ -35,7 +35,7 @@ def activate(place: Place, state: State, host: Host, lock: int) -> None:
     """
     before = read_current(place)
     digest, hooks = state.history[-1].digest, state.hooks
-    pending = read_state(place)._replace(pending=Pending(digest, before, hooks.on_activate))
+    pending = read_state(place)._replace(pending=Pending(digest, before, hooks.on_activate, state.history[-1].release))
     write_state(place, pending)
     try:
         with _guarded(place, host, lock):

@@ -5,7 +5,7 @@ import json
 import os
 import time
 from contextlib import contextmanager
-from typing import Any, Dict, Iterator, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Iterator, NamedTuple, Optional, Tuple, Union
 
 from .events import AgentError
 from .host import Host
@@ -55,6 +55,8 @@ class Pending(NamedTuple):
     """What was active before; None for nothing."""
     on_activate: Optional[str]
     """How the application is told of the way back."""
+    release: Optional[Named] = None
+    """What ``digest`` came with; None: by `edgekit deploy`."""
 
 
 class State(NamedTuple):
@@ -74,6 +76,12 @@ class State(NamedTuple):
     def previous(self) -> Optional[Activation]:
         """What a rollback goes to."""
         return self.history[-2] if len(self.history) > 1 else None
+
+    def release_of(self, digest: Optional[str]) -> Optional[Named]:
+        """The release that a version came with, confirmed or not; None where it was deployed, or never active."""
+        if self.pending is not None and self.pending.digest == digest:
+            return self.pending.release
+        return next((item.release for item in reversed(self.history) if item.digest == digest), None)
 
 
 def read_hooks(value: Any) -> Hooks:
@@ -122,13 +130,17 @@ def _parse(value: Dict[str, Any]) -> State:
         )
         for item in value["history"]
     )
-    pending = Pending(**value["pending"]) if value["pending"] else None
+    pending = _parse_pending(value["pending"]) if value["pending"] else None
     digests = [item.digest for item in history]
     digests += [digest for digest in pending[:2] if digest is not None] if pending else []
     if not all(SHA256.match(digest) for digest in digests):
         raise ValueError("no digest")
     floor = _parse_named(value.get("floor"))
     return State(history=history, hooks=read_hooks(value["hooks"]), pending=pending, floor=floor)
+
+
+def _parse_pending(value: Dict[str, Any]) -> Pending:
+    return Pending(**dict(value, release=_parse_named(value.get("release"))))
 
 
 def _parse_named(value: Any) -> Optional[Named]:
@@ -144,15 +156,16 @@ def write_state(place: Place, state: State) -> None:
     """Write state.json whole; it is on the disk when this returns."""
     value = {
         "schema_version": SCHEMA_VERSION,
-        "history": [
-            dict(item._asdict(), release=item.release and item.release._asdict())
-            for item in state.history[-MAX_HISTORY:]
-        ],
+        "history": [_with_release(item) for item in state.history[-MAX_HISTORY:]],
         "hooks": state.hooks._asdict(),
-        "pending": state.pending and state.pending._asdict(),
+        "pending": state.pending and _with_release(state.pending),
         "floor": state.floor and state.floor._asdict(),
     }
     write_file(_path(place), json.dumps(value, indent=2, sort_keys=True).encode() + b"\n")
+
+
+def _with_release(item: "Union[Activation, Pending]") -> Dict[str, Any]:
+    return dict(item._asdict(), release=item.release and item.release._asdict())
 
 
 def _path(place: Place) -> str:

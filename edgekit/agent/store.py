@@ -63,10 +63,11 @@ def status(request: Request, _stdin: BinaryIO, _emit: Emit) -> Result:
 
 def _describe(place: Place) -> Dict[str, Any]:
     state, active = read_state(place), read_current(place)
+    release = state.release_of(active)
     return {
         "name": place.name,
         "active": active,
-        "release": _release(state, active),
+        "release": release and release.version,
         "floor": state.floor and state.floor.version,
         "previous": state.previous and state.previous.digest,
         "unconfirmed": state.pending is not None,
@@ -75,12 +76,6 @@ def _describe(place: Place) -> Dict[str, Any]:
             {"digest": digest, "bytes": _folder_bytes(place.version(digest))} for digest in list_versions(place)
         ],
     }
-
-
-def _release(state: State, active: Optional[str]) -> Optional[str]:
-    """Version of the release that the active version came with; None where it was deployed."""
-    found = [item.release for item in state.history if item.digest == active]
-    return found[-1].version if found and found[-1] else None
 
 
 def _folder_bytes(path: str) -> int:
