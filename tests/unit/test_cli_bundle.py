@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from edgekit.bundle import rauc, swupdate, tar
+from edgekit.bundle import mender, rauc, swupdate, tar
 from edgekit.bundle.deb import envelope as deb
 from edgekit.bundle.envelopes import ENVELOPES, detect, load_envelope
 from edgekit.bundle.mcu import envelope as mcu
@@ -20,7 +20,7 @@ from tests.bundles import NOW, make_bundle, make_keys, tiny_artifact
 
 pytestmark = pytest.mark.unit
 Captured = pytest.CaptureFixture[str]
-MODULES: tuple[Envelope, ...] = (deb, mcu, rauc, swupdate, tar)
+MODULES: tuple[Envelope, ...] = (deb, mcu, mender, rauc, swupdate, tar)
 
 
 @pytest.fixture
