@@ -9,7 +9,7 @@ import argparse
 import os
 import sys
 import traceback
-from typing import Any, List
+from typing import Any, Callable, List, Optional
 
 from .commit import active, healthy, restore
 from .events import AgentError, Result
@@ -18,6 +18,8 @@ from .install import Device, check, confirm, deactivate, install
 from .layout import SHA256
 from .release import Release, read_release
 
+Step = Callable[[Release, Device, Host], str]
+"""Does something; returns what is so at the end, as a sentence."""
 NONE = "none"
 """``--restore none``: no version was active."""
 STATUS = {"integrity": 8, "self-test": 3, "gate": 3, "coverage": 3}
@@ -44,7 +46,7 @@ def main(arguments: List[str]) -> int:
         root = os.path.abspath(options.root or release.root)
         device = Device(root=root, target=options.target, allow_downgrade=options.allow_downgrade)
         _say("%s for %s, in %s" % (release.title, release.target, device.root))
-        _say(_run(options, release, device))
+        _say(options.step(release, device, Host(None, _tell)))
     except AgentError as err:
         status = STATUS.get(err.kind, 1)
         _say("FAILED (exit %d): %s" % (status, err.message))
@@ -61,6 +63,71 @@ def main(arguments: List[str]) -> int:
     return 0
 
 
+def _install(release: Release, device: Device, host: Host) -> str:
+    done = install(release, device, host)
+    if done["undone"]:
+        _say("an earlier switch to %s was never confirmed, and was undone first" % done["undone"][:12])
+    already = " already" if done["previous"] == done["active"] else ""
+    return "%s is active%s (%s)." % (release.title, already, _tested(done["self_test"]))
+
+
+def _check(release: Release, device: Device, host: Host) -> str:
+    report = check(release, device, host, with_floor=True)
+    return "%s works here (%s). Nothing was changed." % (release.title, _tested(report))
+
+
+def _self_test(release: Release, device: Device, host: Host) -> str:
+    report = check(release, device, host, with_floor=False)
+    return "%s works here (%s). Nothing was changed." % (release.title, _tested(report))
+
+
+def _confirm(release: Release, device: Device, host: Host) -> str:
+    floor = confirm(release, device, host)
+    return "%s is confirmed; the floor is %s: nothing below it is installed from now on." % (release.title, floor)
+
+
+def _deactivate(release: Release, device: Device, host: Host) -> str:
+    before = deactivate(release, device, host)
+    return "No version of %s is active%s. The floor stays." % (release.name, "" if before else ", as before")
+
+
+def _healthy(release: Release, device: Device, host: Host) -> str:
+    return "%s is active and healthy (%s)." % (release.title, _tested(healthy(release, device, host)))
+
+
+def _active(release: Release, device: Device, host: Host) -> str:
+    found = active(release, device, host)
+    sys.stdout.write("%s\n" % (found or NONE))
+    return _what_is_active(release, found)
+
+
+def _restoring(text: str) -> Step:
+    """What ``--restore TEXT`` does."""
+    if text != NONE and not SHA256.match(text):
+        raise argparse.ArgumentTypeError("%r is neither the digest of a version nor %r" % (text[:100], NONE))
+
+    def _restore(release: Release, device: Device, host: Host) -> str:
+        return _what_is_active(release, restore(release, device, host, None if text == NONE else text))
+
+    return _restore
+
+
+def _what_is_active(release: Release, found: Optional[str]) -> str:
+    version = "No version" if found is None else "Version %.12s" % found
+    return "%s of %s is active. The floor stays." % (version, release.name)
+
+
+STEPS = (
+    ("--check", _check, "A/B slots, before it may be booted: everything up to the switch; writes nothing"),
+    ("--self-test", _self_test, "A/B slots, booted: --check without the floor"),
+    ("--confirm", _confirm, "A/B slots, marked as good: raise the floor"),
+    ("--active", _active, "before a commit: print the active version's digest, or none"),
+    ("--healthy", _healthy, "before a commit: it is active, and the application is well"),
+    ("--deactivate", _deactivate, "before a removal: no version is active any more"),
+)
+"""Instead of the installation: option, what it does, its help."""
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="install.sh", description="Make a release of a model the active one on this device."
@@ -69,57 +136,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--root", help="edgekit's folder on this device (default: the release's)")
     parser.add_argument("--target", help="what this device is (default: the line in ROOT/target)")
     parser.add_argument("--allow-downgrade", action="store_true", help="accept a lower version, and lower the floor")
-    step = parser.add_mutually_exclusive_group()
-    step.add_argument("--check", action="store_true", help="A/B slots, before it may be booted: writes nothing")
-    step.add_argument("--self-test", action="store_true", help="A/B slots, booted: --check without the floor")
-    step.add_argument("--confirm", action="store_true", help="A/B slots, marked as good: raise the floor")
-    step.add_argument(
-        "--active", action="store_true", help="before a commit: print the active version's digest, or none"
-    )
-    step.add_argument("--healthy", action="store_true", help="before a commit: it is active, and the application well")
-    step.add_argument("--restore", metavar="DIGEST", type=_previous, help="instead of a commit: back to it, or none")
-    step.add_argument("--deactivate", action="store_true", help="before a removal: no version is active any more")
+    steps = parser.add_mutually_exclusive_group()
+    for option, step, text in STEPS:
+        steps.add_argument(option, dest="step", action="store_const", const=step, default=_install, help=text)
+    text = "instead of a commit: back to it, or none"
+    steps.add_argument("--restore", dest="step", metavar="DIGEST", type=_restoring, default=_install, help=text)
     return parser
-
-
-def _previous(text: str) -> str:
-    if text != NONE and not SHA256.match(text):
-        raise argparse.ArgumentTypeError("%r is neither the digest of a version nor %r" % (text[:100], NONE))
-    return text
-
-
-def _run(options: Any, release: Release, device: Device) -> str:
-    """What is so at the end, as a sentence."""
-    host = Host(None, _tell)
-    if options.deactivate:
-        before = deactivate(release, device, host)
-        return "No version of %s is active%s. The floor stays." % (release.name, "" if before else ", as before")
-    if options.active or options.healthy or options.restore is not None:
-        return _decide(options, release, device, host)
-    if options.confirm:
-        floor = confirm(release, device, host)
-        return "%s is confirmed; the floor is %s: nothing below it is installed from now on." % (release.title, floor)
-    if options.check or options.self_test:
-        report = check(release, device, host, with_floor=options.check)
-        return "%s works here (%s). Nothing was changed." % (release.title, _tested(report))
-    done = install(release, device, host)
-    if done["undone"]:
-        _say("an earlier switch to %s was never confirmed, and was undone first" % done["undone"][:12])
-    if done["previous"] == done["active"]:
-        return "%s is active already (%s)." % (release.title, _tested(done["self_test"]))
-    return "%s is active (%s)." % (release.title, _tested(done["self_test"]))
-
-
-def _decide(options: Any, release: Release, device: Device, host: Host) -> str:
-    if options.healthy:
-        return "%s is active and healthy (%s)." % (release.title, _tested(healthy(release, device, host)))
-    if options.active:
-        found = active(release, device, host)
-        sys.stdout.write("%s\n" % (found or NONE))
-    else:
-        found = restore(release, device, host, None if options.restore == NONE else options.restore)
-    version = "No version" if found is None else "Version %.12s" % found
-    return "%s of %s is active. The floor stays." % (version, release.name)
 
 
 def _tested(report: Result) -> str:
