@@ -172,7 +172,8 @@ def test_blocks_in_another_order_are_refused(name: Format, shop: Workshop) -> No
             refusal(b"".join(blocks) + data[count * size :], shop.trust)
 
 
-Read, Write = Callable[[bytes], tuple[Member, ...]], Callable[[Sequence[Member]], bytes]
+Read = Callable[[bytes], tuple[Member, ...]]
+Write = Callable[[Sequence[Member]], bytes]
 ARCHIVES: dict[Format, tuple[Read, Write]] = {
     "tar": (read_tar, write_tar),
     "mcu": (read_tar, write_tar),
