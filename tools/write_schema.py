@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from edgekit.bundle.entries import Release
 from edgekit.device import Inventory
 from edgekit.entries import Golden, Manifest
 from edgekit.history import RunRecord
@@ -22,6 +23,7 @@ SCHEMAS: dict[str, type] = {
     "target": Target,
     "devices": Inventory,
     "run": RunRecord,
+    "release": Release,
 }
 
 
