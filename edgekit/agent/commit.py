@@ -17,16 +17,6 @@ from .release import Release
 from .state import Pending, locked, read_state, write_state
 
 
-def active(release: Release, device: Device, host: Host) -> Optional[str]:
-    """Digest of the active version, for ``restore`` later; None for none. A switch that never ended is undone first."""
-    place = Place(root=device.root, name=release.name)
-    if not os.path.isdir(place.folder):
-        return None
-    with explained(place), locked(place, host):
-        undo(place)
-        return read_current(place)
-
-
 def healthy(release: Release, device: Device, host: Host) -> Result:
     """Whether this release is active, whole, computes what it must, and the application is well with it.
 
@@ -62,7 +52,8 @@ def healthy(release: Release, device: Device, host: Host) -> Result:
 def restore(release: Release, device: Device, host: Host, previous: Optional[str]) -> Optional[str]:
     """Make ``previous`` the active version, if this release is: what was active before its ``install``.
 
-    ``previous`` is a digest, None for no version. It is not tested: it was active, and the update client has decided.
+    ``previous`` is a digest, None for no version: what ``install`` remembered. It is not tested: it was active, and the
+    update client has decided.
     Returns what is active now: another version than ``previous`` where somebody else has switched since. The floor
     stays. Raises AgentError ``device`` where ``previous`` is not on the device any more; this release stays then.
     """

@@ -14,7 +14,7 @@ from . import selftest, staging
 from .activation import withdraw
 from .events import AgentError, Result
 from .host import Host
-from .layout import Place, explained, read_manifest
+from .layout import Place, explained, read_current, read_manifest, write_file
 from .release import Release, refused, verify
 from .state import State, locked, read_state, write_state
 from .store import Wanted, bring
@@ -23,6 +23,8 @@ from .versions import parse
 TARGET = "target"
 """ROOT/target: one line, what this device calls itself."""
 MAX_TARGET_BYTES = 200
+NONE = "none"
+"""What is remembered where no version was active."""
 
 
 class Device(NamedTuple):
@@ -34,6 +36,8 @@ class Device(NamedTuple):
     """What the device is; None: what ROOT/target says, if it is there."""
     allow_downgrade: bool = False
     """Lower the floor to this release, where it is below."""
+    remember: Optional[str] = None
+    """File that gets the digest of the version before the switch, or ``none``; for ``commit.restore``."""
 
 
 def install(release: Release, device: Device, host: Host) -> Result:
@@ -56,7 +60,14 @@ def install(release: Release, device: Device, host: Host) -> Result:
         keep_versions=release.keep_versions,
         release=release.named,
     )
-    return bring(place, wanted, host, _source(release), lambda state: _admit(release, device, host, state))
+
+    def admit(state: State) -> State:
+        admitted = _admit(release, device, host, state)
+        if device.remember is not None:  # here: under the lock, and on the disk before anything is switched
+            write_file(os.path.abspath(device.remember), (read_current(place) or NONE).encode() + b"\n")
+        return admitted
+
+    return bring(place, wanted, host, _source(release), admit)
 
 
 def check(release: Release, device: Device, host: Host, *, with_floor: bool) -> Result:

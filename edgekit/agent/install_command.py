@@ -9,19 +9,17 @@ import argparse
 import os
 import sys
 import traceback
-from typing import Any, Callable, List, Optional
+from typing import Any, Callable, List
 
-from .commit import active, healthy, restore
+from .commit import healthy, restore
 from .events import AgentError, Result
 from .host import Host
-from .install import Device, check, confirm, deactivate, install
+from .install import NONE, Device, check, confirm, deactivate, install
 from .layout import SHA256
 from .release import Release, read_release
 
 Step = Callable[[Release, Device, Host], str]
 """Does something; returns what is so at the end, as a sentence."""
-NONE = "none"
-"""``--restore none``: no version was active."""
 STATUS = {"integrity": 8, "self-test": 3, "gate": 3, "coverage": 3}
 """``kind`` of an AgentError -> exit status; 1 for the others."""
 LINES = {
@@ -44,7 +42,7 @@ def main(arguments: List[str]) -> int:
     try:
         release = read_release(options.folder)
         root = os.path.abspath(options.root or release.root)
-        device = Device(root=root, target=options.target, allow_downgrade=options.allow_downgrade)
+        device = Device(root, options.target, options.allow_downgrade, options.remember)
         _say("%s for %s, in %s" % (release.title, release.target, device.root))
         _say(options.step(release, device, Host(None, _tell)))
     except AgentError as err:
@@ -95,33 +93,23 @@ def _healthy(release: Release, device: Device, host: Host) -> str:
     return "%s is active and healthy (%s)." % (release.title, _tested(healthy(release, device, host)))
 
 
-def _active(release: Release, device: Device, host: Host) -> str:
-    found = active(release, device, host)
-    sys.stdout.write("%s\n" % (found or NONE))
-    return _what_is_active(release, found)
-
-
 def _restoring(text: str) -> Step:
     """What ``--restore TEXT`` does."""
     if text != NONE and not SHA256.match(text):
         raise argparse.ArgumentTypeError("%r is neither the digest of a version nor %r" % (text[:100], NONE))
 
     def _restore(release: Release, device: Device, host: Host) -> str:
-        return _what_is_active(release, restore(release, device, host, None if text == NONE else text))
+        found = restore(release, device, host, None if text == NONE else text)
+        version = "No version" if found is None else "Version %.12s" % found
+        return "%s of %s is active. The floor stays." % (version, release.name)
 
     return _restore
-
-
-def _what_is_active(release: Release, found: Optional[str]) -> str:
-    version = "No version" if found is None else "Version %.12s" % found
-    return "%s of %s is active. The floor stays." % (version, release.name)
 
 
 STEPS = (
     ("--check", _check, "A/B slots, before it may be booted: everything up to the switch; writes nothing"),
     ("--self-test", _self_test, "A/B slots, booted: --check without the floor"),
     ("--confirm", _confirm, "A/B slots, marked as good: raise the floor"),
-    ("--active", _active, "before a commit: print the active version's digest, or none"),
     ("--healthy", _healthy, "before a commit: it is active, and the application is well"),
     ("--deactivate", _deactivate, "before a removal: no version is active any more"),
 )
@@ -136,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--root", help="edgekit's folder on this device (default: the release's)")
     parser.add_argument("--target", help="what this device is (default: the line in ROOT/target)")
     parser.add_argument("--allow-downgrade", action="store_true", help="accept a lower version, and lower the floor")
+    parser.add_argument("--remember", metavar="FILE", help="write there what was active before, for --restore")
     steps = parser.add_mutually_exclusive_group()
     for option, step, text in STEPS:
         steps.add_argument(option, dest="step", action="store_const", const=step, default=_install, help=text)

@@ -155,3 +155,18 @@ def test_sentences(place: Place, releases: tuple[Path, Path], capsys: pytest.Cap
         main([str(releases[1]), "--restore", "yesterday"])
     assert "'yesterday' is neither the digest of a version nor 'none'" in capsys.readouterr().err
     assert restore(second, Device(root=f"{place.root}/empty"), QUIET, None) is None
+
+
+def test_what_was_active_is_remembered_before_the_switch(
+    place: Place, releases: tuple[Path, Path], tmp_path: Path
+) -> None:
+    remembered = tmp_path / "previous"
+    first = read_release(str(releases[0]))
+    install(first, Device(root=place.root, remember=str(remembered)), QUIET)
+    assert remembered.read_text() == "none\n"
+    second = read_release(str(releases[1]))
+    install(second, Device(root=place.root, remember=str(remembered)), QUIET)
+    assert remembered.read_text() == f"{first.digest}\n"
+    write_state(place, read_state(place)._replace(pending=Pending(second.digest, first.digest, None)))
+    install(second, Device(root=place.root, remember=str(remembered)), QUIET)  # the power went before it was confirmed
+    assert remembered.read_text() == f"{first.digest}\n"

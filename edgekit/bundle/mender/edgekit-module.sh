@@ -23,16 +23,12 @@ ArtifactInstall)
     rm -rf "$RELEASE" "$PREVIOUS"
     mkdir -p "$RELEASE"
     tar -xf "$TREE/files/release.tar" -C "$RELEASE"
-    sh "$RELEASE/install.sh" --active >"$PREVIOUS.new"
-    sync # so that no lost power leaves a switch that nobody knows the way back from
-    mv "$PREVIOUS.new" "$PREVIOUS"
-    sync
-    set -- --target "$(cat "$TREE/current_device_type")"
+    set -- --target "$(cat "$TREE/current_device_type")" --remember "$PREVIOUS"
     if [ "${EDGEKIT_ALLOW_DOWNGRADE:-0}" = 1 ]; then set -- "$@" --allow-downgrade; fi
     exec sh "$RELEASE/install.sh" "$@"
     ;;
 ArtifactRollback)
-    if [ ! -s "$PREVIOUS" ]; then exit 0; fi # it came to nothing before the switch
+    if [ ! -s "$PREVIOUS" ]; then exit 0; fi # it never came to the switch
     exec sh "$RELEASE/install.sh" --restore "$(cat "$PREVIOUS")"
     ;;
 esac
