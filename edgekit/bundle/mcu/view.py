@@ -1,6 +1,7 @@
 """An artifact as what the templates of the source package show. Reads the artifact's files, decides nothing else."""
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -184,11 +185,17 @@ def _item_bytes(dtype: str) -> int:
 
 
 def _ethos_u(manifest: Manifest, structure: Structure) -> str | None:
-    """Which NPU the compiled file is for: its accelerator is called such as ``ethos-u55-128``."""
+    """Which NPU the compiled file is for, from Vela's accelerator such as ``ethos-u55-128``."""
     if ETHOS_U not in structure.custom_counts:
         return None
-    accelerator = manifest.compilation.settings.get("accelerator_config", "") if manifest.compilation else ""
-    return next((kind for kind in ("u55", "u65", "u85") if f"ethos-{kind}" in accelerator), "u55")
+    settings = manifest.compilation.settings if manifest.compilation else {}
+    found = re.match(r"ethos-(u55|u65|u85)-", settings.get("accelerator_config", ""))
+    if found is None:
+        raise BundleError(
+            "The model was compiled for an Ethos-U, and its manifest does not say for which.",
+            hint="Build it with edgekit for a target with that NPU, such as ethos-u55-128.",
+        )
+    return found[1]
 
 
 def _arena(manifest: Manifest, structure: Structure) -> ArenaView:
