@@ -75,7 +75,7 @@ def restore(release: Release, device: Device, host: Host, previous: Optional[str
                 "Install the release that is wanted; %s stays active until then." % release.title,
             )
         state = read_state(place)
-        pending = Pending(found, previous, state.hooks.on_activate)
+        pending = Pending(found, previous, state.hooks.on_activate, release.named)
         write_state(place, state._replace(history=state.history[:-1], pending=pending))  # as if it never was confirmed
         undo(place)
         return read_current(place)
