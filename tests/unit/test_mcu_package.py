@@ -16,8 +16,9 @@ from edgekit.bundle.mcu.names import byte_lines, comment, float_literal, identif
 from edgekit.bundle.mcu.package import TFLM, source_package
 from edgekit.bundle.mcu.settings import SETTINGS, read_settings
 from edgekit.bundle.mcu.view import view_of
+from edgekit.compilers.entries import CompilationEntry
 from edgekit.documents import write_json
-from edgekit.entries import CompilationEntry, FindingEntry, Golden
+from edgekit.entries import FindingEntry, Golden
 from edgekit.errors import BundleError, IntegrityError
 from tests.bundles import MICRO, tiny_artifact
 from tests.firmware.build import compile_package, write_package, write_stand_in
