@@ -8,6 +8,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -101,6 +103,22 @@ def test_a_bundle_is_accepted_as_it_was_made(name: Format, shop: Workshop) -> No
     assert verified.signers[0].purpose == "release"
     accepted = verify_bytes(shop.bytes(name), shop.trust, Policy(now=NOW))
     assert tar_of(accepted.tree) == accepted.opened.payload
+
+
+@every_format
+def test_no_private_key_is_in_a_bundle(name: Format, shop: Workshop) -> None:
+    data, secrets = shop.bytes(name), sorted((shop.keys / "private").iterdir())
+    assert len(secrets) == 5
+    for path in secrets:
+        key = load_pem_private_key(path.read_bytes(), None)
+        if isinstance(key, ed25519.Ed25519PrivateKey):
+            secret = key.private_bytes_raw()
+        else:
+            assert isinstance(key, ec.EllipticCurvePrivateKey)
+            secret = key.private_numbers().private_value.to_bytes(32)
+        # as DER, and as any line of PEM
+        assert not [part for part in (secret, *path.read_bytes().splitlines()[1:-1]) if part in data]
+    assert b"PRIVATE KEY" not in data
 
 
 @every_format
