@@ -1,9 +1,12 @@
 """install.sh as update clients call it: a POSIX shell, a Python that it has to find, and sentences in a log."""
 
+import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -146,6 +149,30 @@ def test_a_damaged_tree_is_refused_even_when_it_cannot_be_read(shelf: Shelf, tmp
     status, said = install(tree, EDGEKIT_PYTHON=sys.executable)
     assert status == 8
     assert "release.json cannot be read" in said
+
+
+@pytest.mark.slow
+def test_a_killed_process_group_leaves_a_guardian_that_goes_back(shelf: Shelf, tmp_path: Path) -> None:
+    """As a client that times out and kills what it started: nobody calls install.sh again, and the old version runs."""
+    root, told = tmp_path / "root", tmp_path / "told"
+    assert install(shelf.release("1.0.0"), "--root", root, EDGEKIT_PYTHON=sys.executable)[0] == 0
+    tree = shelf.with_hooks("1.1.0", on_activate=f"echo $EDGEKIT_DIGEST >> {told}", health_check="sleep 30")
+    command = ["sh", str(tree / "install.sh"), "--root", str(root)]
+    with subprocess.Popen(
+        command, env={**os.environ, "EDGEKIT_PYTHON": sys.executable}, stderr=subprocess.PIPE, start_new_session=True
+    ) as process:
+        assert process.stderr is not None
+        assert any(b"running health_check" in line for line in process.stderr)
+        assert active_version(root) == "1.1.0"
+        os.killpg(process.pid, signal.SIGKILL)
+    state = root / "models" / "demo" / "state.json"
+    deadline = time.monotonic() + 10
+    while json.loads(state.read_bytes())["pending"]:
+        assert time.monotonic() < deadline, "nobody went back"
+        time.sleep(0.02)
+    assert active_version(root) == "1.0.0"
+    assert json.loads(state.read_bytes())["floor"]["version"] == "1.0.0"
+    assert len(told.read_text().split()) == 2
 
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="no shellcheck here")
