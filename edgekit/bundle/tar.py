@@ -1,11 +1,13 @@
 """The plain format: the release tree as a canonical tar, which is the payload of every other envelope, too.
 
-No byte of it is outside the tree's own signature or the canonical framing, so it needs no envelope. Whoever unpacks it
-on a device runs ``sh install.sh`` in it; nobody checks its signature there, so verify it before it goes there.
+No byte of it is outside the tree's own signature or the canonical framing, so it needs no envelope. On a device
+``edgekit-unpack`` (``bundle/unpack.py``) checks the signature with openssl and unpacks it; ``install.sh`` does the
+rest.
 """
 
 from collections.abc import Mapping
 from datetime import datetime
+from importlib import resources
 from pathlib import Path
 
 from edgekit.bundle.archives.tar import write_tar
@@ -15,6 +17,8 @@ from edgekit.bundle.types import INSTALL, RELEASE, SIGNATURE, CreateRequest, Dev
 from edgekit.keys.types import Trust
 
 SUFFIX = ".tar"
+PROGRAM = "usr/local/bin/edgekit-unpack"
+PUBLIC_KEY = "etc/edgekit/release.pub"
 SETTINGS: Mapping[str, str] = {}
 
 
@@ -49,11 +53,20 @@ def check(path: Path, trust: Trust, scratch: Path) -> ToolCheck | None:  # noqa:
 
 
 def device_files(release: Release, trust: Trust, settings: Mapping[str, str]) -> DeviceFiles:  # noqa: ARG001
-    """Nothing but a Python with the runtime."""
+    """The release key, and what checks and unpacks a bundle with it."""
+    from edgekit.keys.certificates import public_pem
+    from edgekit.keys.trust import read_certificate
+
+    unpack = resources.files("edgekit.bundle").joinpath("unpack.py").read_bytes()
     return DeviceFiles(
+        files={
+            PROGRAM: b"#!/usr/bin/env python3\n" + unpack,
+            PUBLIC_KEY: public_pem(read_certificate(trust, "release")),
+        },
+        executable=(PROGRAM,),
         notes=(
-            f"A device needs Python with what {release.name}'s requirements.txt names, and no other file.",
-            "Verify the bundle before it is unpacked there: install.sh checks digests, not the signature.",
-            f"Unpack it into an empty folder and run: sh install.sh --root {release.installation.root}",
-        )
+            f"A device needs openssl, and a Python with what {release.name}'s requirements.txt names.",
+            f"There: edgekit-unpack BUNDLE FOLDER && sh FOLDER/{INSTALL}",
+            "edgekit-unpack trusts the key, not its certificate: for a key that was renewed, replace the file.",
+        ),
     )

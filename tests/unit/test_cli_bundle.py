@@ -132,7 +132,7 @@ def test_device_files_lists_what_it_wrote(project: Path, capsys: Captured) -> No
     create()
     capsys.readouterr()
     assert run("bundle", "device-files", "camera.tar", "--keys", "keys", "--output", "device") == 0
-    assert "sh install.sh --root /var/lib/edgekit" in capsys.readouterr().err
+    assert "edgekit-unpack BUNDLE FOLDER && sh FOLDER/install.sh" in capsys.readouterr().err
     (project / "device" / "own").write_text("mine")
     assert run("bundle", "device-files", "camera.tar", "--keys", "keys", "--output", "device") == 1
     assert "is not empty" in capsys.readouterr().err
