@@ -122,20 +122,21 @@ def _make_root(root: Path) -> None:
     _unpack(sorted(archives.glob("*.deb")), root)
 
 
+def unpack(package: Path, root: Path) -> None:
+    """Its files without its documentation; no maintainer script runs."""
+    excluded = ("--exclude=./usr/share/doc", "--exclude=./usr/share/man", "--exclude=./usr/share/locale")
+    with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", package], stdout=subprocess.PIPE) as archive:
+        tar = ["tar", "-x", "-C", str(root), "--keep-directory-symlink", *excluded]
+        subprocess.run(tar, stdin=archive.stdout, check=True)
+
+
 def _unpack(packages: list[Path], root: Path) -> None:
     """Unpack without maintainer scripts, hence without emulation; then what those would have done."""
     for name in ("bin", "sbin", "lib"):
         (root / "usr" / name).mkdir(parents=True)
         (root / name).symlink_to(f"usr/{name}")
-    excluded = ("--exclude=./usr/share/doc", "--exclude=./usr/share/man", "--exclude=./usr/share/locale")
-
-    def unpack(package: Path) -> None:
-        with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", package], stdout=subprocess.PIPE) as archive:
-            tar = ["tar", "-x", "-C", str(root), "--keep-directory-symlink", *excluded]
-            subprocess.run(tar, stdin=archive.stdout, check=True)
-
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(unpack, packages))
+        list(pool.map(lambda package: unpack(package, root), packages))
     for name in ("proc", "sys", "dev", "run", "tmp", "root", "var/tmp", "home/pi"):
         (root / name).mkdir(parents=True, exist_ok=True)
     os.chown(root / "home/pi", 1000, 1000)

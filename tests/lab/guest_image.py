@@ -14,12 +14,20 @@ from tests.lab.machine import LabUnavailable, find
 PROGRAMS = (*debian.PROGRAMS, "make", "aarch64-linux-gnu-gcc-12", "modprobe", "depmod", "mke2fs", "cpio")
 KBUILD = Path("/usr/lib/linux-kbuild-6.1")
 INSIDE = Path(__file__).parent / "inside"
-RECIPE = 1
+RECIPE = 2
 """Raise it when what ``_make`` makes changes, so that no cached image is used."""
 SOURCES = ("drivers/power/supply/test_power.c", "drivers/i2c/i2c-stub.c", "drivers/hwmon/ina2xx.c")
 """Drivers of Linux that Debian does not build: a battery whose values are set, and a power monitor on a bus of such."""
 BOOT_MODULES = ("virtio_pci", "virtio_blk", "ext4")
 MODULES = ("virtio_net", "nvme", "uhid", "hid-generic", "i2c-dev")
+RAUC_MODULES = ("loop", "squashfs", "dm-verity")
+"""In /lab/rauc-modules, for who wants them."""
+RAUC = (
+    "rauc dbus-daemon dbus-bin e2fsprogs libapparmor1 libbrotli1 libcurl3-gnutls libdbus-1-3 libext2fs2 libfdisk1 "
+    "libglib2.0-0 libgnutls30 libhogweed6 libidn2-0 libjson-glib-1.0-0 libldap-2.5-0 libnettle8 libnghttp2-14 "
+    "libp11-kit0 libpsl5 librtmp1 libsasl2-2 libssh2-1 libtasn1-6 libunistring2"
+)
+"""Packages of RAUC with their libraries, without systemd."""
 MACHINE = Machine(python=(3, 11), implementation="cpython", architecture="aarch64", glibc=(2, 36), numpy=False)
 PACKAGES = "usr/local/lib/python3.11/dist-packages"
 DISK = "700M"
@@ -29,7 +37,8 @@ def image() -> Path:
     """The folder with ``vmlinuz``, ``initrd.gz`` and ``disk.ext4``; cached, made in about a minute and a half."""
     wheels = fetch_wheels(choose_runtime("guest", MACHINE))
     own = hashlib.sha256(b"".join((INSIDE / name).read_bytes() for name in ("heat.c", "initrd"))).hexdigest()
-    recipe = (RECIPE, debian.recipe(), SOURCES, BOOT_MODULES, MODULES, own, [wheel.name for wheel in wheels])
+    modules = (BOOT_MODULES, MODULES, RAUC_MODULES)
+    recipe = (RECIPE, debian.recipe(), SOURCES, modules, RAUC, own, [wheel.name for wheel in wheels])
     return debian.cached("guest", recipe, lambda folder: _make(folder, wheels))
 
 
@@ -44,7 +53,7 @@ def _make(folder: Path, wheels: tuple[Path, ...]) -> None:
     version = kernel.removeprefix("linux-image-")
     common = f"linux-headers-{version.removesuffix('-arm64')}-common"
     packages = (kernel, f"linux-headers-{version}", common, "linux-source-6.1", "busybox-static")
-    debian.apt(["download", *packages], environment, work)
+    debian.apt(["download", *packages, *RAUC.split()], environment, work)
     for package in packages:
         if package != "linux-source-6.1":
             _command("dpkg-deb", "-x", _deb(work, package), work)
@@ -131,6 +140,9 @@ def _make_disk(work: Path, version: str, built: list[Path], wheels: tuple[Path, 
     _copy_modules([module for module in _modules(work, version, MODULES) if module not in boot], top / "lab/modules")
     for module in built:
         shutil.copy(module, top / "lab")
+    _copy_modules(_modules(work, version, RAUC_MODULES), top / "lab/rauc-modules")
+    for package in RAUC.split():
+        debian.unpack(_deb(work, package), top)
     shutil.copy(work / "bin/busybox", top / "usr/bin/busybox")
     for wheel in wheels:
         with zipfile.ZipFile(wheel) as archive:
