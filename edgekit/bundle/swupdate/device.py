@@ -17,6 +17,7 @@ globals :
 	cert-purpose = "codeSigning";
 	forced-signer-name = "{signer}";
 	no-downgrading = "{version}";
+	loglevel = 3;
 }};
 """
 DAEMON = """\
@@ -41,6 +42,7 @@ def device_files(release: Release, trust: Trust, settings: Mapping[str, str]) ->
             "etc/edgekit/ca.crt": trust.certificate("ca").read_bytes(),
             "etc/hwrevision": f"{board.name} {board.revision or '1'}\n".encode(),
             "etc/swupdate/conf.d/50-edgekit": DAEMON.encode(),
+            f"{said.root[1:]}/target": f"{release.target}\n".encode(),
             PROGRAM: program.encode(),
         },
         executable=(PROGRAM,),

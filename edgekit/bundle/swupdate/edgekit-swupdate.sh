@@ -22,15 +22,34 @@ arguments() {
   fi
 }
 
-# SWUpdate 2022.12 ends with status 1 now and then although it installed the release: its own words decide
+# `swupdate -i` (2022.12) asks itself how far it is, takes an interrupted answer for the end, and leaves in the middle of
+# an installation, or with status 1 after a good one. A client of its own has no such trouble.
 install() {
   image=$1
   shift
-  log=$(mktemp)
-  trap 'rm -f "$log"' EXIT
+  TMPDIR=${TMPDIR:-/tmp}/edgekit-swupdate
+  export TMPDIR
+  mkdir -p "$TMPDIR"
+  rm -f "$TMPDIR/sockinstctrl" "$TMPDIR/swupdateprog"
   # shellcheck disable=SC2046 # words without blanks
-  { swupdate -f /etc/swupdate.cfg $(arguments) "$@" -i "$image" 2>&1 || true; } | tee "$log"
-  grep -q '^\[INFO \] : SWUPDATE successful' "$log" && ! grep -q 'SWUPDATE failed \[1\]' "$log"
+  swupdate -f /etc/swupdate.cfg $(arguments) "$@" >"$TMPDIR/log" 2>&1 &
+  server=$!
+  trap 'kill "$server" 2>/dev/null' EXIT
+  tries=0
+  until [ -S "$TMPDIR/sockinstctrl" ] && [ -S "$TMPDIR/swupdateprog" ]; do
+    tries=$((tries + 1))
+    if [ "$tries" = 100 ] || ! kill -0 "$server" 2>/dev/null; then
+      cat "$TMPDIR/log" >&2
+      return 1
+    fi
+    sleep 0.1
+  done
+  sleep 0.3 # its installer starts after its sockets
+  status=0
+  swupdate-client -p "$image" >/dev/null || status=1
+  grep -q '^\[INFO \] : SWUPDATE successful' "$TMPDIR/log" || status=1
+  cat "$TMPDIR/log"
+  return "$status"
 }
 
 case ${1:-} in

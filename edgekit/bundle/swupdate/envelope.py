@@ -122,7 +122,7 @@ def check(path: Path, trust: Trust, scratch: Path) -> ToolCheck | None:
     (scratch / "swupdate.cfg").write_text("globals : {};\n")
     chosen = [] if said.slots is None else ["--select", selection("a")]
     command = [
-        swupdate, "-f", "swupdate.cfg",
+        swupdate, "-f", "swupdate.cfg", "--loglevel", "3",
         "--key", str(trust.certificate("ca").resolve()), "--cert-purpose", "codeSigning",
         "--hwrevision", split_board(said.hardware[0]).argument, *chosen, "--check", "--image", str(path.resolve()),
     ]  # fmt: skip

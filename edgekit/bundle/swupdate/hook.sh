@@ -5,47 +5,67 @@
 # Any status but 0 makes SWUpdate fail; the version before stays active.
 set -eu
 
-say() { printf 'edgekit: %s\n' "$*" >&2; }
+step=$1 mode=$2 root=$3 model=$4 slot=${5:-} device=${6:-}
+incoming=$root/incoming/$model
+slots=$root/slots/$model
+here=$slots/$slot
 
-step=$1 mode=$2 root=$3 model=$4
+fail() {
+  printf 'edgekit: FAILED: %s\n' "$*" >&2
+  exit 1
+}
 
-prepare_directory() {
-  rm -rf "$root/incoming/$model" # of an attempt that was killed
+# Where SWUpdate alone is killed, the hook that it had started goes on: the next one waits for its end.
+lock() {
   mkdir -p "$root/incoming"
   chmod 700 "$root/incoming"
+  exec 9>"$root/incoming/$model.lock"
+  tries=0
+  until flock -n 9; do
+    tries=$((tries + 1))
+    [ "$tries" -lt 120 ] || fail "another installation of $model is running."
+    sleep 1
+  done
+}
+
+# SWUpdate takes every line on stderr for an error, and install.sh tells its steps there
+agent() {
+  folder=$1 status=0
+  shift
+  sh "$folder/install.sh" --root "$root" "$@" >"$incoming.log" 2>&1 9>&- || status=$?
+  if [ "$status" = 0 ]; then cat "$incoming.log"; else cat "$incoming.log" >&2; fi
+  rm -f "$incoming.log"
+  return "$status"
 }
 
 install_directory() {
-  incoming=$root/incoming/$model status=0
-  sh "$incoming/install.sh" --root "$root" || status=$?
+  status=0
+  agent "$incoming" || status=$?
   rm -rf "$incoming"
   return "$status"
 }
 
 prepare_slot() {
-  slot=$1 device=$2
-  current=$slots/current
-  if [ "$(readlink "$current" 2>/dev/null)" = "$slot" ]; then
-    say "FAILED: slot $slot is the active one. Install with the other selection (swupdate -e stable,copy-...)."
-    return 1
+  if [ "$(readlink "$slots/current" 2>/dev/null)" = "$slot" ]; then
+    fail "slot $slot is the active one; install into the other (swupdate -e stable,copy-a or stable,copy-b)."
   fi
-  if [ -e "$current/release/install.sh" ]; then # the floor, where an attempt was killed between the switch and this
-    sh "$current/release/install.sh" --confirm --root "$root" || say "the active slot cannot be confirmed; going on"
+  if [ -e "$slots/current/release/install.sh" ]; then # its floor, where the power went between switch and --confirm
+    agent "$slots/current/release" --confirm || true
   fi
   # SWUpdate mounts by the name it was given, mount(8) by the name that this is a link to
   # shellcheck disable=SC2013 # a mount point has no blanks in /proc/mounts
   for mounted in $(awk -v a="$device" -v b="$(readlink -f "$device")" '$1 == a || $1 == b { print $2 }' /proc/mounts); do
-    umount "$mounted" || { say "FAILED: slot $slot is in use; restart the application, which still reads it."; return 1; }
+    umount "$mounted" || fail "slot $slot is in use; restart the application, which still reads it."
   done
 }
 
 switch_slot() {
-  slot=$1 device=$2 here=$slots/$1 before=$(readlink "$slots/current" || true) status=0
+  before=$(readlink "$slots/current" || true) status=0
   mkdir -p "$here"
   mount -t ext4 -o ro,nosuid,nodev "$device" "$here"
-  sh "$here/release/install.sh" --check --root "$root" || return
+  agent "$here/release" --check || return
   point "$slot"
-  sh "$here/release/install.sh" --confirm --root "$root" || status=$?
+  agent "$here/release" --confirm || status=$?
   if [ "$status" != 0 ]; then
     if [ -n "$before" ]; then point "$before"; else rm -f "$slots/current"; fi
   fi
@@ -59,11 +79,11 @@ point() {
   sync
 }
 
-slots=$root/slots/$model
+lock
 case $mode-$step in
-  directory-preinst) prepare_directory ;;
+  directory-preinst) rm -rf "$incoming" ;; # of an attempt that was killed
   directory-postinst) install_directory ;;
-  ab-preinst) prepare_slot "$5" "$6" ;;
-  ab-postinst) switch_slot "$5" "$6" ;;
-  *) say "FAILED: SWUpdate called $0 with $*."; exit 1 ;;
+  ab-preinst) prepare_slot ;;
+  ab-postinst) switch_slot ;;
+  *) fail "SWUpdate called it with $*." ;;
 esac

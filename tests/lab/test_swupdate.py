@@ -1,0 +1,271 @@
+"""Releases by Debian's SWUpdate, into a folder and into slots: what is active is whole, whatever happens."""
+
+import random
+import shutil
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from edgekit.agent.versions import parse
+from edgekit.artifact import Artifact, read_artifact
+from edgekit.bundle.archives.cpio import read_cpio, write_cpio
+from edgekit.bundle.archives.types import Member
+from edgekit.bundle.create import create_bundle
+from edgekit.bundle.swupdate.envelope import check
+from edgekit.bundle.verify import Policy, verify_bundle
+from edgekit.errors import BundleError, IntegrityError
+from edgekit.keys.trust import read_trust
+from tests.artifacts import with_wrong_golden
+from tests.bundles import make_keys, tiny_artifact, wanted
+from tests.lab.clients.swupdate import ROOT, SETTINGS, Swupdate, swupdate
+from tests.lab.machine import LabUnavailable
+
+pytestmark = pytest.mark.lab
+KILLS = {"directory": 25, "ab": 25}
+RETRIES = 5
+"""Every how manieth killed installation is tried again at once; the others leave what they left for the next kill."""
+BOARD = "rpi4"
+
+
+class Bundles:
+    """Bundles of one model, each made when it is first asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.keys = make_keys(folder / "keys", now=datetime.now(UTC))
+
+    def __call__(self, version: str, mode: str, *, golden: bool = True, keys: Path | None = None, **more: str) -> Path:
+        path = (
+            self.folder / f"{version}-{mode}{'' if golden else '-wrong'}{(keys or self.keys).name}{''.join(more)}.swu"
+        )
+        if not path.exists():
+            fields = {"version": version, "hardware": (BOARD,), "settings": {**SETTINGS[mode], **more}}
+            artifact = self._artifact(version, golden=golden)
+            try:
+                create_bundle(wanted(artifact, "swupdate", keys or self.keys, path, **fields), now=datetime.now(UTC))
+            except BundleError as err:
+                pytest.skip(f"no .swu here: {err}")
+        return path
+
+    def _artifact(self, version: str, *, golden: bool) -> Artifact:
+        folder = self.folder / f"artifact-{version}-{golden}"
+        if not folder.exists():
+            artifact = tiny_artifact(folder / "right", tools={"edgekit": version})
+            return artifact if golden else with_wrong_golden(artifact, folder / "wrong")
+        return read_artifact(folder / ("right" if golden else "wrong"))
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> Bundles:
+    return Bundles(tmp_path_factory.mktemp("swu"))
+
+
+@pytest.fixture(params=["directory", "ab"])
+def mode(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def device(mode: str, bundles: Bundles, tmp_path: Path) -> Iterator[Swupdate]:
+    """A new device that has nothing yet."""
+    first = bundles("1.0.0", mode)
+    release = verify_bundle(first, read_trust(bundles.keys), Policy(now=datetime.now(UTC)), with_tool=False).release
+    try:
+        with swupdate(tmp_path, bundles.keys, release, mode=mode) as device:
+            yield device
+    except LabUnavailable as err:
+        pytest.skip(f"SWUpdate: {err}")
+
+
+def test_updates_follow_each_other_and_a_bad_one_changes_nothing(mode: str, device: Swupdate, bundles: Bundles) -> None:
+    assert device.active() is None
+    for version in ("1.0.0", "1.1.0"):
+        outcome = device.install(bundles(version, mode))
+        assert outcome.accepted, outcome.output
+        assert device.active() == version
+    assert device.run("sh", device.program, "arguments").output.split()[:2] == ["-N", "1.1.0"]
+
+    lower = device.install(bundles("1.0.0", mode))
+    assert not lower.accepted
+    assert "No downgrading allowed: new version 1.0.0 <= installed 1.1.0" in lower.output
+    lower = device.install(bundles("1.0.0", mode), "-N", "0.0.1")  # SWUpdate's own floor lowered: the agent has its own
+    assert not lower.accepted
+    assert "1.1.0 was active here, and a lower version is not installed over it" in lower.output
+    assert device.active() == "1.1.0"
+
+    wrong = device.install(bundles("1.2.0", mode, golden=False))
+    assert not wrong.accepted
+    assert "The device computes something else" in wrong.output
+    assert device.active() == "1.1.0"
+    assert device.run("sh", device.program, "arguments").output.split()[:2] == ["-N", "1.1.0"]
+
+    again = device.install(bundles("1.1.0", mode))
+    assert again.accepted, again.output
+    assert device.active() == "1.1.0"
+    assert [path.name for path in (device.top / "var-lib/edgekit/incoming").iterdir()] == ["demo.lock"]
+
+
+def test_killed_at_any_moment_the_old_or_the_new_release_is_active(
+    mode: str, device: Swupdate, bundles: Bundles, tmp_path: Path
+) -> None:
+    """SIGKILL for SWUpdate, the hook, the agent and its guardian, as a power cut would; disks stay as they are."""
+    moments = random.Random(6)
+    assert device.install(bundles("1.0.0", mode)).accepted
+    new = bundles("1.1.0", mode)
+    before = tmp_path / "before"
+    _copy(device.top, before)
+    killed, seen = 0, set()
+    for attempt in range(1, KILLS[mode] + 1):
+        outcome = device.install(new, kill_after_s=moments.uniform(0.3, 1.9))
+        killed += outcome.killed
+        active = device.active()
+        assert active in {"1.0.0", "1.1.0"}, outcome.output
+        seen.add(active)
+        if attempt % RETRIES == 0:
+            retried = device.install(new)
+            assert retried.accepted, f"{outcome.output}\n--- retry ---\n{retried.output}"
+            assert device.active() == "1.1.0"
+        if device.active() == "1.1.0":
+            _copy(before, device.top)
+            assert device.active() == "1.0.0"
+    assert killed >= KILLS[mode] * 0.8
+    assert seen == {"1.0.0", "1.1.0"}
+
+
+def _copy(source: Path, target: Path) -> None:
+    """What is on the disks of a device; the loops keep their files."""
+    shutil.rmtree(target / "var-lib", ignore_errors=True)
+    shutil.copytree(
+        source / "var-lib", target / "var-lib", symlinks=True, ignore=shutil.ignore_patterns("sock*", "swupdateprog")
+    )
+    for image in source.glob("slot-*.img"):
+        data = image.read_bytes()
+        with (target / image.name).open("r+b" if (target / image.name).exists() else "wb") as stream:
+            stream.write(data)
+
+
+def test_a_hook_that_outlives_swupdate_is_waited_for(mode: str, device: Swupdate, bundles: Bundles) -> None:
+    """Only swupdate itself is killed, in the middle of the self-test; the next installation starts at once."""
+    assert device.install(bundles("1.0.0", mode)).accepted
+    second, third = bundles("1.1.0", mode), bundles("1.2.0", mode)
+    script = (
+        f"sh {device.program} install {second} & "
+        f"until [ -e {ROOT}/incoming/demo.log ]; do sleep 0.01; done; "
+        f"sleep 0.1; kill -9 $(pidof swupdate); sh {device.program} install {third}"
+    )
+    outcome = device.run("sh", "-c", script)
+    if not outcome.accepted:  # the hook made the slot active that was to be filled
+        assert "is the active one" in outcome.output, outcome.output
+        assert device.active() == "1.1.0"
+        assert device.install(third).accepted
+    assert device.active() == "1.2.0"
+
+
+def _resigned(path: Path, folder: Path, change: Callable[[list[Member]], list[Member]]) -> Path:
+    """The .swu with other members, their checksums right."""
+    changed = folder / "changed.swu"
+    changed.write_bytes(write_cpio(change(list(read_cpio(path.read_bytes())))))
+    return changed
+
+
+def _flip(name: str) -> Callable[[list[Member]], list[Member]]:
+    def change(members: list[Member]) -> list[Member]:
+        return [
+            Member(name=m.name, data=m.data[:-40] + bytes([m.data[-40] ^ 1]) + m.data[-39:]) if m.name == name else m
+            for m in members
+        ]
+
+    return change
+
+
+@pytest.mark.parametrize("mode", ["directory"], indirect=True)
+def test_swupdate_refuses_what_was_not_signed_for_it(device: Swupdate, bundles: Bundles, tmp_path: Path) -> None:
+    good = bundles("1.0.0", "directory")
+    stranger = make_keys(tmp_path / "stranger", now=datetime.now(UTC))
+    swapped = tmp_path / "swapped"  # another leaf below the same CA
+    shutil.copytree(bundles.keys, swapped)
+    for folder, kind in (("private", "key"), ("public", "crt"), ("public", "pub")):
+        shutil.copyfile(swapped / folder / f"mcuboot.{kind}", swapped / folder / f"cms.{kind}")
+    refused = {
+        "Authentication of all signatures failed": [
+            bundles("1.0.1", "directory", keys=stranger),
+            _resigned(good, tmp_path, _flip("sw-description")),
+        ],
+        "HASH mismatch": [],
+    }
+    for reason, paths in refused.items():
+        for path in paths:
+            outcome = device.install(path)
+            assert not outcome.accepted
+            assert reason in outcome.output
+    for name in ("release.tar", "edgekit.sh"):
+        outcome = device.install(_resigned(good, tmp_path, _flip(name)))
+        assert not outcome.accepted
+        assert "HASH mismatch" in outcome.output
+    unsigned = _resigned(good, tmp_path, lambda members: [m for m in members if m.name != "sw-description.sig"])
+    assert not device.install(unsigned).accepted
+    other = device.install(bundles("1.0.2", "directory", keys=swapped))
+    assert not other.accepted
+    assert "Authentication of all signatures failed" in other.output
+    board = device.install(good, "-H", "rpi3:1")
+    assert not board.accepted
+    assert "HW compatibility not found" in board.output
+    assert device.active() is None
+
+
+@pytest.mark.parametrize("mode", ["ab"], indirect=True)
+def test_u_boot_is_told_of_the_slot_after_it_was_checked(device: Swupdate, bundles: Bundles) -> None:
+    """A variable of U-Boot's environment, in a file here; SWUpdate's own two say how the installation went."""
+    (device.top / "etc/fw_env.config").write_text("/var/lib/uboot.env 0x0 0x4000\n")
+    (device.top / "var-lib/uboot.env").write_bytes(bytes(0x4000))
+    (device.top / "var-lib/initial").write_text("model_slot=none\n")
+    set_up = device.run("fw_setenv", "-f", "/var/lib/initial", "model_slot", "none")
+    if not set_up.accepted:
+        pytest.skip(f"fw_setenv: {set_up.output}; install libubootenv-tool")
+
+    def variables() -> set[str]:
+        return set(device.run("fw_printenv").output.split())
+
+    wrong = device.install(bundles("1.3.0", "ab", golden=False, bootenv="model_slot"), "-B", "uboot")
+    assert not wrong.accepted
+    assert variables() == {"model_slot=none", "recovery_status=failed", "ustate=3"}
+    assert device.install(bundles("1.3.0", "ab", bootenv="model_slot"), "-B", "uboot").accepted
+    assert variables() == {"model_slot=a", "ustate=1"}
+    assert device.active() == "1.3.0"
+
+
+VERSIONS = [
+    "1.9.0",
+    "1.10.0",
+    "1.10.1-rc.2",
+    "1.10.1-rc.10",
+    "1.10.1-rc.10.1",
+    "1.10.1-rc-1",
+    "1.10.1",
+    "999999999.0.0",
+]
+
+
+@pytest.mark.parametrize("mode", ["directory"], indirect=True)
+def test_swupdate_orders_versions_as_edgekit_does(device: Swupdate, bundles: Bundles) -> None:
+    ordered = sorted(VERSIONS, key=parse)
+    for lower, higher in pairwise(ordered):
+        for new, floor in ((lower, higher), (higher, lower)):
+            outcome = device.install(bundles(new, "directory"), "-N", floor, "-n")
+            assert ("No downgrading allowed" in outcome.output) == (new == lower), (new, floor, outcome.output)
+
+
+def test_edgekit_asks_swupdate_too(bundles: Bundles, tmp_path: Path) -> None:
+    """``check`` needs no device, and tells the tool's reason in one sentence."""
+    trust = read_trust(bundles.keys)
+    for mode in ("directory", "ab"):
+        assert check(bundles("1.0.0", mode), trust, tmp_path) is not None
+    changed = _resigned(bundles("1.0.0", "ab"), tmp_path, _flip("release.tar"))
+    with pytest.raises(IntegrityError, match=r"^swupdate refuses it: .*HASH mismatch.*\.$"):
+        check(changed, trust, tmp_path)
+    stranger = read_trust(make_keys(tmp_path / "stranger", now=datetime.now(UTC)))
+    with pytest.raises(IntegrityError, match="signature"):
+        check(bundles("1.0.0", "directory"), stranger, tmp_path)
