@@ -86,7 +86,7 @@ def prepare_apt() -> dict[str, str]:
         (folder / name).mkdir(parents=True, exist_ok=True)
     (folder / "status").touch()
     (folder / "apt.conf").write_text(APT.format(folder=folder))
-    (folder / "sources.list").write_text(f"deb [signed-by={KEYRING}] {_mirror()} {SUITE} main\n")
+    (folder / "sources.list").write_text(f"deb [signed-by={KEYRING}] {mirror()} {SUITE} main\n")
     environment = {**os.environ, "APT_CONFIG": str(folder / "apt.conf")}
     apt(["update"], environment, folder)
     return environment
@@ -107,7 +107,7 @@ def ask_apt(command: Sequence[str], environment: dict[str, str], folder: Path | 
     return done.stdout
 
 
-def _mirror() -> str:
+def mirror() -> str:
     """The mirror that this machine uses for Debian, if it does."""
     lines = run("apt-get", "indextargets", "--format", "$(REPO_URI)", check=False).split()
     return next((line.rstrip("/") for line in lines if line.rstrip("/").endswith("/debian")), MIRROR)

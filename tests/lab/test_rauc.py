@@ -16,6 +16,7 @@ from tests.bundles import make_bundle, make_keys, tiny_artifact
 from tests.lab.clients import rauc
 from tests.lab.clients.rauc import RaucDevice
 from tests.lab.machine import LabUnavailable
+from tests.lab.newer_rauc import newer_rauc
 
 pytestmark = pytest.mark.lab
 NOW = datetime.now(UTC)
@@ -118,6 +119,26 @@ def test_an_older_release_is_refused_by_the_floor_of_the_device(device: RaucDevi
     assert not outcome.accepted
     assert "1.1.0 was active here, and a lower version is not installed over it" in outcome.output
     assert device.active() == "1.1.0"
+
+
+def test_a_rauc_that_knows_a_floor_refuses_an_older_release_itself(fleet: Fleet, old: Path, tmp_path: Path) -> None:
+    try:
+        program = newer_rauc()
+    except LabUnavailable as err:
+        pytest.skip(f"rauc 1.13: {err}")
+    older = fleet.bundle("1.0.0-rc.1")
+    with rauc.client(tmp_path, fleet.keys, program=program, settings={"rauc": "1.13"}) as device:
+        refused = device.install(older)
+        assert not refused.accepted
+        assert "min" in refused.output
+        assert device.active() is None
+        assert device.install(old).accepted
+        assert device.active() == "1.0.0"
+
+
+def test_a_rauc_that_knows_no_floor_refuses_a_configuration_with_one(fleet: Fleet, old: Path, tmp_path: Path) -> None:
+    with rauc.client(tmp_path, fleet.keys, settings={"rauc": "1.13"}) as device:
+        assert "Invalid key 'min-bundle-version'" in device.power_on("install", str(old)).output
 
 
 def test_rauc_refuses_what_was_changed_or_is_not_for_this_device(

@@ -140,9 +140,17 @@ class RaucDevice:
 
 @contextmanager
 def client(
-    folder: Path, keys: Path, *, hardware: str = "rpi4", settings: Mapping[str, str] | None = None
+    folder: Path,
+    keys: Path,
+    *,
+    hardware: str = "rpi4",
+    program: str | None = None,
+    settings: Mapping[str, str] | None = None,
 ) -> Iterator[RaucDevice]:
-    """A device without a release, with the files of ``edgekit bundle device-files``, in ``folder``, which is empty."""
+    """A device without a release, with the files of ``edgekit bundle device-files``, in ``folder``, which is empty.
+
+    ``program`` is a shell script that is another rauc than this machine's.
+    """
     require(PROGRAMS)
     devices: dict[str, str] = {}
     try:
@@ -156,6 +164,10 @@ def client(
             "slot-a": devices["A"], "slot-b": devices["B"],
         }  # fmt: skip
         _write_files(folder, keys, hardware, {**SETTINGS, **own, **(settings or {})})
+        if program is not None:
+            (folder / "bin").mkdir()
+            (folder / "bin/rauc").write_text(program)
+            (folder / "bin/rauc").chmod(0o755)
         yield RaucDevice(folder=folder, devices=devices)
     finally:
         for device in devices.values():
