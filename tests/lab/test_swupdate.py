@@ -164,9 +164,9 @@ def test_a_hook_that_outlives_swupdate_is_waited_for(mode: str, device: Swupdate
     assert device.active() == "1.2.0"
 
 
-def _resigned(path: Path, folder: Path, change: Callable[[list[Member]], list[Member]]) -> Path:
+def _changed(path: Path, folder: Path, change: Callable[[list[Member]], list[Member]]) -> Path:
     """The .swu with other members, their checksums right."""
-    changed = folder / "changed.swu"
+    changed = folder.with_suffix(".swu")
     changed.write_bytes(write_cpio(change(list(read_cpio(path.read_bytes())))))
     return changed
 
@@ -181,6 +181,10 @@ def _flip(name: str) -> Callable[[list[Member]], list[Member]]:
     return change
 
 
+def _without(name: str) -> Callable[[list[Member]], list[Member]]:
+    return lambda members: [member for member in members if member.name != name]
+
+
 @pytest.mark.parametrize("mode", ["directory"], indirect=True)
 def test_swupdate_refuses_what_was_not_signed_for_it(device: Swupdate, bundles: Bundles, tmp_path: Path) -> None:
     good = bundles("1.0.0", "directory")
@@ -189,30 +193,19 @@ def test_swupdate_refuses_what_was_not_signed_for_it(device: Swupdate, bundles: 
     shutil.copytree(bundles.keys, swapped)
     for folder, kind in (("private", "key"), ("public", "crt"), ("public", "pub")):
         shutil.copyfile(swapped / folder / f"mcuboot.{kind}", swapped / folder / f"cms.{kind}")
-    refused = {
-        "Authentication of all signatures failed": [
-            bundles("1.0.1", "directory", keys=stranger),
-            _resigned(good, tmp_path, _flip("sw-description")),
-        ],
-        "HASH mismatch": [],
-    }
-    for reason, paths in refused.items():
-        for path in paths:
-            outcome = device.install(path)
-            assert not outcome.accepted
-            assert reason in outcome.output
-    for name in ("release.tar", "edgekit.sh"):
-        outcome = device.install(_resigned(good, tmp_path, _flip(name)))
+    refused: list[tuple[Path, tuple[str, ...], str]] = [
+        (bundles("1.0.1", "directory", keys=stranger), (), "Authentication of all signatures failed"),
+        (bundles("1.0.2", "directory", keys=swapped), (), "does not match expected 'cms'"),
+        (_changed(good, tmp_path / "description", _flip("sw-description")), (), "Signature verification failed"),
+        (_changed(good, tmp_path / "unsigned", _without("sw-description.sig")), (), "Image invalid or corrupted"),
+        (_changed(good, tmp_path / "payload", _flip("release.tar")), (), "HASH mismatch"),
+        (_changed(good, tmp_path / "hook", _flip("edgekit.sh")), (), "HASH mismatch"),
+        (good, ("-H", "rpi3:1"), "HW compatibility not found"),
+    ]
+    for path, arguments, reason in refused:
+        outcome = device.install(path, *arguments)
         assert not outcome.accepted
-        assert "HASH mismatch" in outcome.output
-    unsigned = _resigned(good, tmp_path, lambda members: [m for m in members if m.name != "sw-description.sig"])
-    assert not device.install(unsigned).accepted
-    other = device.install(bundles("1.0.2", "directory", keys=swapped))
-    assert not other.accepted
-    assert "Authentication of all signatures failed" in other.output
-    board = device.install(good, "-H", "rpi3:1")
-    assert not board.accepted
-    assert "HW compatibility not found" in board.output
+        assert reason in outcome.output
     assert device.active() is None
 
 
@@ -253,9 +246,11 @@ VERSIONS = [
 def test_swupdate_orders_versions_as_edgekit_does(device: Swupdate, bundles: Bundles) -> None:
     ordered = sorted(VERSIONS, key=parse)
     for lower, higher in pairwise(ordered):
-        for new, floor in ((lower, higher), (higher, lower)):
-            outcome = device.install(bundles(new, "directory"), "-N", floor, "-n")
-            assert ("No downgrading allowed" in outcome.output) == (new == lower), (new, floor, outcome.output)
+        outcome = device.install(bundles(lower, "directory"), "-N", higher)
+        assert f"No downgrading allowed: new version {lower} <= installed {higher}" in outcome.output
+    for lower, higher in pairwise(ordered[:4]):
+        outcome = device.install(bundles(higher, "directory"), "-N", lower)
+        assert outcome.accepted, outcome.output
 
 
 def test_edgekit_asks_swupdate_too(bundles: Bundles, tmp_path: Path) -> None:
@@ -263,7 +258,7 @@ def test_edgekit_asks_swupdate_too(bundles: Bundles, tmp_path: Path) -> None:
     trust = read_trust(bundles.keys)
     for mode in ("directory", "ab"):
         assert check(bundles("1.0.0", mode), trust, tmp_path) is not None
-    changed = _resigned(bundles("1.0.0", "ab"), tmp_path, _flip("release.tar"))
+    changed = _changed(bundles("1.0.0", "ab"), tmp_path / "payload", _flip("release.tar"))
     with pytest.raises(IntegrityError, match=r"^swupdate refuses it: .*HASH mismatch.*\.$"):
         check(changed, trust, tmp_path)
     stranger = read_trust(make_keys(tmp_path / "stranger", now=datetime.now(UTC)))
