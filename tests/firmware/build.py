@@ -100,3 +100,11 @@ def run_on(board: Board, program: Path) -> subprocess.CompletedProcess[str]:
         [*command, "-semihosting", "-kernel", str(program)],
         stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
     )  # fmt: skip
+
+
+def raw_binary(program: Path) -> Path:
+    """What goes into flash."""
+    output = program.with_suffix(".bin")
+    command = ["arm-none-eabi-objcopy", "-O", "binary", "--only-section=.text", str(program), str(output)]
+    subprocess.run(command, check=True, timeout=TIMEOUT_S)
+    return output

@@ -2,6 +2,7 @@
 
 import random
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -51,10 +52,10 @@ class Signer:
         return read_image(data, self.certificate, name="model.bin")
 
 
-def signed(keys: Path, scratch: Path, *, version: str = "1.2.3", reserved: bool = False, **settings: str) -> bytes:
+def signed(keys: Path, scratch: Path, settings: Mapping[str, str] | None = None, *, reserved: bool = False) -> bytes:
     scratch.mkdir(parents=True, exist_ok=True)
     payload = bytes(512) + PAYLOAD if reserved else PAYLOAD
-    return sign_image(payload, version, read_settings(settings), keys, scratch, reserved=reserved)
+    return sign_image(payload, "1.2.3", read_settings(settings or {}), keys, scratch, reserved=reserved)
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +94,7 @@ def test_the_same_release_is_the_same_image(
 
 def test_settings_decide_the_image(signer: Signer, tmp_path: Path) -> None:
     settings = {"security-counter": "7", "build-number": "9", "header-size": "0x80"}
-    found = signer.read(signed(signer.keys, tmp_path, **settings))
+    found = signer.read(signed(signer.keys, tmp_path, settings))
     assert (found.version, found.security_counter, found.header_bytes) == ((1, 2, 3, 9), 7, 128)
 
 
@@ -103,7 +104,7 @@ def test_room_for_the_header_that_the_linker_left_is_used(signer: Signer, tmp_pa
 
 def test_an_image_larger_than_its_slot_is_refused(signer: Signer, tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="exceeds requested size 0x1000"):
-        signed(signer.keys, tmp_path, **{"slot-size": "0x1000"})
+        signed(signer.keys, tmp_path, {"slot-size": "0x1000"})
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ bool Judge(Print print, int vector, int output, const Found& found, const Tolera
   char line[kLine];
   std::snprintf(line, sizeof(line), "%s vector %d output %d: differs by %ld %s, %ld allowed%s",
                 passed ? "PASS" : "FAIL", vector, output, static_cast<long>(shown),
-                IsFloat<T>() ? "millionths" : "steps", static_cast<long>(std::ceil(allowed * scale)),
+                IsFloat<T>() ? "millionths" : "steps", static_cast<long>(allowed * scale + 0.5),
                 found.same_top1 ? "" : ", another largest element");
   print(line);
   return passed;

@@ -1,4 +1,5 @@
-// Answers inputs that it knows. OFF_BY moves the first byte of the outputs of the second vector.
+// Answers inputs that it knows. OFF_BY moves the first byte of the outputs of the second vector; SCRATCH_BYTES are what
+// kernels would take of the arena.
 #include "tensorflow/lite/micro/micro_interpreter.h"
 
 #include <cstring>
@@ -8,6 +9,9 @@
 
 #ifndef OFF_BY
 #define OFF_BY 0
+#endif
+#ifndef SCRATCH_BYTES
+#define SCRATCH_BYTES 0
 #endif
 
 namespace tflite {
@@ -22,13 +26,14 @@ MicroInterpreter::~MicroInterpreter() = default;
 
 bool MicroInterpreter::Allocate(TfLiteTensor* tensor, TfLiteType type, size_t bytes) {
   const size_t padded = (bytes + 15) / 16 * 16;
-  if (padded > arena_size_ - used_) return false;
+  if (used_ + padded > arena_size_) return false;
   *tensor = {{reinterpret_cast<char*>(arena_ + used_)}, bytes, type};
   used_ += padded;
   return true;
 }
 
 TfLiteStatus MicroInterpreter::AllocateTensors() {
+  used_ = SCRATCH_BYTES;
   for (size_t at = 0; at < known.method_count; ++at) {
     if (!op_resolver_.Has(known.methods[at])) return kTfLiteError;
   }

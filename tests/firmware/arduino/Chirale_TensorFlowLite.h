@@ -1,0 +1,1 @@
+// The header by which Arduino's IDE finds the library of TFLite Micro.
