@@ -6,6 +6,7 @@ another device, or below the floor. Whatever is not 0 left the version active th
 """
 
 import argparse
+import contextlib
 import os
 import sys
 import traceback
@@ -148,5 +149,6 @@ def _tell(event: str, **fields: Any) -> None:
 
 
 def _say(text: str) -> None:
-    sys.stderr.write("edgekit: %s\n" % text)
-    sys.stderr.flush()
+    # not by sys.stderr, which keeps what it could not write and fails at the end: a full log decides nothing
+    with contextlib.suppress(OSError):
+        os.write(2, ("edgekit: %s\n" % text).encode("utf-8", "replace"))

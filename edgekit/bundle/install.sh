@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes this release the active one on this device: sh install.sh [--root DIR] [--check | --self-test | --confirm] [--help] ...
+# Makes this release the active one on this device: sh install.sh [--root DIR]; --help shows what else it can do.
 # Finds a Python with numpy and a TFLite runtime; the agent does the rest (edgekit's docs/install.md).
 # Exit status: 0 done, 1 the device could not, 2 arguments, 3 golden vectors or health check, 8 refused.
 set -u

@@ -132,28 +132,28 @@ def test_a_changed_file_is_not_healthy(place: Place, releases: tuple[Path, Path]
 
 @pytest.mark.slow
 def test_another_version_is_not_healthy(
-    place: Place, releases: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+    place: Place, releases: tuple[Path, Path], capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert main([str(releases[1]), "--root", place.root, "--healthy"]) == 3
-    assert "demo 2.0.0 is not active on this device: no version is." in capsys.readouterr().err
+    assert "demo 2.0.0 is not active on this device: no version is." in capfd.readouterr().err
     first = _installed(place, releases[0])
     assert main([str(releases[1]), "--root", place.root, "--healthy"]) == 3
-    assert f"version {first.digest[:12]} is" in capsys.readouterr().err
+    assert f"version {first.digest[:12]} is" in capfd.readouterr().err
 
 
 @pytest.mark.slow
-def test_sentences(place: Place, releases: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_sentences(place: Place, releases: tuple[Path, Path], capfd: pytest.CaptureFixture[str]) -> None:
     first = _installed(place, releases[0])
     second = _installed(place, releases[1])
     assert main([str(releases[1]), "--root", place.root, "--healthy"]) == 0
-    assert "demo 2.0.0 is active and healthy (" in capsys.readouterr().err
+    assert "demo 2.0.0 is active and healthy (" in capfd.readouterr().err
     assert main([str(releases[1]), "--root", place.root, "--restore", first.digest]) == 0
-    assert f"Version {first.digest[:12]} of demo is active. The floor stays." in capsys.readouterr().err
+    assert f"Version {first.digest[:12]} of demo is active. The floor stays." in capfd.readouterr().err
     assert main([str(releases[1]), "--root", place.root, "--restore", "none"]) == 0
     assert read_current(place) == first.digest != second.digest
     with pytest.raises(SystemExit):
         main([str(releases[1]), "--restore", "yesterday"])
-    assert "'yesterday' is neither the digest of a version nor 'none'" in capsys.readouterr().err
+    assert "'yesterday' is neither the digest of a version nor 'none'" in capfd.readouterr().err
     assert restore(second, Device(root=f"{place.root}/empty"), QUIET, None) is None
 
 

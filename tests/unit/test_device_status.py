@@ -49,6 +49,19 @@ def test_gauges_and_those_that_cannot_be_read(capsys: pytest.CaptureFixture[str]
     assert captured.err.splitlines() == ["garage: rapl is there.", "  fix: Log in as root."]
 
 
+def test_the_active_release_is_named_by_its_version(capsys: pytest.CaptureFixture[str]) -> None:
+    told = answer(1)
+    kept = {"active": "0123456789abcdef", "damaged": []}
+    told["status"]["models"] = [
+        {"name": "camera", "release": "1.4.0", **kept},
+        {"name": "door", "release": None, **kept},
+    ]
+    print_status([Device(name="garage", transport="ssh")], [told])
+    out = capsys.readouterr().out
+    assert "camera: 1.4.0 (0123456789ab) active" in out
+    assert "door: 0123456789ab active" in out
+
+
 def test_an_error_names_its_device_once(capsys: pytest.CaptureFixture[str]) -> None:
     device = Device(name="garage", transport="ssh")
     print_status([device], [TransportError("garage: 10.0.0.4 refuses connections.", hint="Is it on?")])

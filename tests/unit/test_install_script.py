@@ -143,6 +143,19 @@ def test_what_the_agent_refuses_is_its_exit_status(shelf: Shelf, tmp_path: Path)
 
 
 @pytest.mark.slow
+def test_a_log_that_is_full_decides_nothing(shelf: Shelf, tmp_path: Path) -> None:
+    script = shelf.release("1.0.0") / "install.sh"
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            ["sh", str(script), "--root", str(tmp_path)],
+            env={"PATH": os.environ["PATH"], "EDGEKIT_PYTHON": sys.executable},
+            stderr=full,
+            check=False,
+        )
+    assert (done.returncode, active_version(tmp_path)) == (0, "1.0.0")
+
+
+@pytest.mark.slow
 def test_a_damaged_tree_is_refused_even_when_it_cannot_be_read(shelf: Shelf, tmp_path: Path) -> None:
     tree = shelf.copy(shelf.release("1.0.0"), tmp_path / "tree")
     (tree / "release.json").unlink()
