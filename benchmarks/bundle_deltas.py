@@ -4,7 +4,7 @@ python -m benchmarks.bundle_deltas [--only tar deb ...]    (three minutes; needs
 
 A CNN of 84,000 weights learns scikit-learn's digits, and is then trained again in three ways: its last layer alone,
 all of it for another epoch on more samples, and anew from another seed. Each is built as int8 by ``edgekit build``, and
-bundled as the next release. A cell is the delta's bytes, and what it saves of the whole file compressed by the same zstd.
+bundled as the next release. A cell is the delta's bytes, and what it saves of the whole file as the same zstd packs it.
 """
 
 from __future__ import annotations

@@ -101,9 +101,7 @@ def new_leaf(ca: Pair, purpose: Purpose, algorithm: Algorithm, *, organization: 
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
     builder = builder.add_extension(_usage("digital_signature"), critical=True)
     builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING]), critical=False)
-    identifier = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-    authority = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
-    builder = builder.add_extension(authority, critical=False)
+    builder = builder.add_extension(_authority(issuer), critical=False)
     digest = None if algorithm_of(ca.key) == "ed25519" else hashes.SHA256()
     return Pair(key=key, certificate=builder.sign(ca.key, digest))
 
@@ -133,6 +131,16 @@ def public_pem(certificate: "x509.Certificate") -> bytes:
     return certificate.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
+
+
+def _authority(issuer: "x509.Certificate") -> "x509.AuthorityKeyIdentifier":
+    from cryptography import x509
+
+    try:
+        identifier = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    except x509.ExtensionNotFound:  # the CA of a PKI of one's own
+        return x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.public_key())  # type: ignore[arg-type]
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
 
 
 def _builder(

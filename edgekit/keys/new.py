@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from edgekit.errors import KeysError
+from edgekit.errors import IntegrityError, KeysError
 from edgekit.keys.types import ALGORITHMS, PRIVATE, PUBLIC, Algorithm, Keys, Purpose
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ def _files(
     owner = organization or _organization(authority)
     for purpose, algorithm in chosen.items():
         leaf = new_leaf(authority, purpose, algorithm, organization=owner, now=now, days=days)
+        if ca is not None:
+            _check_below(leaf, authority, ca, now)
         files[f"{PRIVATE}/{purpose}.key"] = private_pem(leaf.key, purpose)
         files[f"{PUBLIC}/{purpose}.crt"] = certificate_pem(leaf.certificate)
         files[f"{PUBLIC}/{purpose}.pub"] = public_pem(leaf.certificate)
@@ -88,6 +90,19 @@ def _existing_ca(folder: Path, now: datetime) -> "Pair":
             hint="Make a new one: leave out --ca. Devices need the new ca.crt before the first bundle below it.",
         )
     return Pair(key=key, certificate=certificate)
+
+
+def _check_below(leaf: "Pair", authority: "Pair", ca: Path, now: datetime) -> None:
+    """Not every certificate may sign others, and not every CA may sign for code."""
+    from edgekit.keys.trust import check_leaf
+
+    try:
+        check_leaf(leaf.certificate, authority.certificate, now, path=Path("A key"))
+    except IntegrityError as err:
+        raise KeysError(
+            f"{ca} holds no CA that can sign keys for code. {err.message}",
+            hint="Give --ca the folder of the first `edgekit key new`, or make a new CA: leave out --ca.",
+        ) from err
 
 
 def _organization(authority: "Pair") -> str:

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key, pkcs7
 from cryptography.x509.oid import ExtendedKeyUsageOID
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgekit.errors import IntegrityError
@@ -65,12 +65,14 @@ def test_what_openssl_signs_verifies_attached_and_detached(tmp_path: Path, algor
     assert verify_cms(signed(keys, content=b""), b"", trust, NOW) == b""
 
 
-def test_no_byte_of_a_signature_can_change_be_added_or_removed(keys: Path, detached: bytes, attached: bytes) -> None:
+@pytest.mark.parametrize("step", [7, pytest.param(1, marks=pytest.mark.slow)])
+def test_no_byte_of_a_signature_can_change_be_added_or_removed(
+    keys: Path, detached: bytes, attached: bytes, step: int
+) -> None:
     trust = read_trust(keys)
     for signature, content in ((detached, CONTENT), (attached, None)):
         assert verify_cms(signature, content, trust, NOW) == CONTENT
-        # attached differs by a few bytes of framing: a step that meets the other bytes of it saves a second
-        for place in range(0, len(signature), 1 if content else 5):
+        for place in range(0, len(signature), step):
             flipped = bytearray(signature)
             flipped[place] ^= 1 << place % 8
             with pytest.raises(IntegrityError, match=r"The CMS signature is refused: .*\."):
@@ -90,6 +92,7 @@ def test_another_content_or_one_too_many_is_refused(keys: Path, detached: bytes,
         verify_cms(detached, None, trust, NOW)
 
 
+@settings(max_examples=60)
 @given(st.data())
 def test_hostile_bytes_are_refused_and_nothing_else(keys: Path, attached: bytes, data: st.DataObject) -> None:
     cut, put = data.draw(st.integers(0, len(attached))), data.draw(st.binary(max_size=12))

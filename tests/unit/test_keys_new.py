@@ -8,17 +8,25 @@ import time
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+from cryptography.x509.oid import NameOID
 
 from edgekit.errors import IntegrityError, KeysError
+from edgekit.keys.certificates import USAGES, certificate_pem, new_key, private_pem
 from edgekit.keys.new import new_keys
 from edgekit.keys.show import find_problems, show_keys
 from edgekit.keys.trust import checked_certificate, read_certificate, read_trust
 from edgekit.keys.types import ALGORITHMS, Algorithm, Keys, Purpose
 from tests.unit.certificates import NOW, replace_leaf
+
+if TYPE_CHECKING:
+    from edgekit.keys.certificates import PrivateKey
 
 pytestmark = pytest.mark.unit
 
@@ -125,6 +133,34 @@ def test_a_ca_that_cannot_sign_is_refused(tmp_path: Path) -> None:
     with pytest.raises(IntegrityError, match="There is no key to check against"):
         made(tmp_path / "new", ca=tmp_path)
     assert not (tmp_path / "new").exists()
+
+
+def own_ca(folder: Path, key: "PrivateKey", *, ca: bool = True) -> Path:
+    """A CA as another tool makes it: no key identifiers, no organization."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Own CA")])
+    builder = x509.CertificateBuilder().issuer_name(name).subject_name(name).public_key(key.public_key())
+    builder = builder.serial_number(7).not_valid_before(NOW).not_valid_after(NOW + timedelta(days=400))
+    builder = builder.add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+    usage = x509.KeyUsage(**{item: item == "key_cert_sign" for item in USAGES})
+    digest = None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+    certificate = builder.add_extension(usage, critical=True).sign(key, digest)
+    for part in ("public", "private"):
+        (folder / part).mkdir(parents=True)
+    (folder / "public/ca.crt").write_bytes(certificate_pem(certificate))
+    (folder / "private/ca.key").write_bytes(private_pem(key, "ca"))
+    (folder / "private/ca.key").chmod(0o600)
+    return folder
+
+
+def test_a_ca_of_ones_own_signs_keys_where_it_may(tmp_path: Path) -> None:
+    keys = made(tmp_path / "keys", ca=own_ca(tmp_path / "own", new_key("p256")))
+    assert find_problems(keys, NOW) == ()
+    assert read_certificate(read_trust(tmp_path / "keys"), "cms").subject.rfc4514_string() == "CN=cms,O=edgekit"
+    for number, folder in enumerate(
+        (own_ca(tmp_path / "leaf", new_key("p256"), ca=False), own_ca(tmp_path / "ed25519", new_key("ed25519")))
+    ):
+        with pytest.raises(KeysError, match=r"holds no CA that can sign keys for code\. A key may not sign"):
+            made(tmp_path / str(number), ca=folder)
 
 
 @pytest.mark.parametrize(
