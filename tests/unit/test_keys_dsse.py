@@ -44,9 +44,10 @@ def test_signed_twice_is_the_same_bytes_and_verifies(tmp_path: Path, algorithm: 
     assert verify_dsse(data, KIND, read_trust(keys / "public"), NOW) == b"payload\x00\xff"
 
 
-def test_no_byte_can_change_be_added_or_removed(keys: Path, envelope: bytes) -> None:
+@pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.slow)])
+def test_no_byte_can_change_be_added_or_removed(keys: Path, envelope: bytes, step: int) -> None:
     trust = read_trust(keys)
-    for place in range(len(envelope)):
+    for place in range(0, len(envelope), step):
         flipped = bytearray(envelope)
         flipped[place] ^= 1 << place % 8
         changed = [bytes(flipped), envelope[:place], envelope[:place] + b" " + envelope[place:]]
