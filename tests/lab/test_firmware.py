@@ -161,7 +161,7 @@ def cmake(*arguments: str | Path) -> str:
 def test_cmake_builds_it_with_the_user_s_tflite_micro(built: dict[str, Sources], tmp_path: Path) -> None:
     require("cmake", "g++", "make")
     sources = built["nucleo-f446re"]
-    cmake("-S", sources.package, "-B", tmp_path, f"-DTFLM_DIR={sources.stand_in}", "-DTFLM_CMSIS_NN=OFF")
+    cmake("-S", sources.package, "-B", tmp_path, f"-DTFLM_DIR={sources.stand_in}")
     cmake("--build", tmp_path, "-j2")
     ran = subprocess.run([tmp_path / "kws_ref_model_selftest"], capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stdout.splitlines()[-1]) == (0, "PASS: 4 of 4 vectors")
@@ -207,7 +207,7 @@ def test_cmake_asks_a_checkout_for_what_the_model_needs(
     said = tmp_path / "said.json"
     monkeypatch.setenv("STAND_IN", str(sources.stand_in))
     monkeypatch.setenv("SAID", str(said))
-    options = (f"-DTFLM_DIR={checkout}", "-DTFLM_MAKE_OPTIONS=CMSIS_NN_PATH=/opt/cmsis-nn")
+    options = (f"-DTFLM_DIR={checkout}", "-DTFLM_CMSIS_NN=ON", "-DTFLM_MAKE_OPTIONS=CMSIS_NN_PATH=/opt/cmsis-nn")
     cmake("-S", sources.package, "-B", tmp_path / "build", *options)
     expected = ["CMSIS_NN_PATH=/opt/cmsis-nn", "TARGET=cortex_m_generic", "TARGET_ARCH=project_generation"]
     expected += ["OPTIMIZED_KERNEL_DIR=cmsis_nn"]

@@ -9,7 +9,7 @@ include(FetchContent)
 set(TFLM_DIR "" CACHE PATH "a checkout of tflite-micro, or a folder that its create_tflm_tree.py made; empty: fetch it")
 set(TFLM_COMMIT "b75c6ff4e2270047f2b48fa01f833c8101c31f43" CACHE STRING "what is fetched")
 set(TFLM_SHA256 "ac3e675b71c55529a32d19a8cf0912413c1d1b9a551512e2665883a1666fb0ba" CACHE STRING "of its archive; empty: not checked")
-option(TFLM_CMSIS_NN "kernels of CMSIS-NN, for Cortex-M" ON)
+option(TFLM_CMSIS_NN "kernels of CMSIS-NN, for Cortex-M" ${CMAKE_CROSSCOMPILING})
 set(TFLM_ETHOS_U "" CACHE STRING "u55, u65 or u85: with the NPU's driver; empty: without")
 set(TFLM_MAKE_OPTIONS "" CACHE STRING "more for TFLite Micro's Makefile, such as CMSIS_NN_PATH=... ETHOSU_DRIVER_PATH=...")
 
