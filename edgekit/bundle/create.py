@@ -77,12 +77,14 @@ def create_bundle(wanted: Wanted, *, now: datetime, progress: Progress = silent)
     check_version(wanted.version)
     findings = licence_findings(wanted.licenses)
     locked, unlocked = find_lock(wanted.artifact, wanted.directory)
-    if wanted.output.is_dir():
-        raise BundleError(f"{wanted.output} is a folder.", hint="Name a file with --output.")
+    output = wanted.output.resolve()  # a link stays one
+    if output.exists() and not output.is_file():
+        what = "a folder" if output.is_dir() else "no regular file"
+        raise BundleError(f"{wanted.output} is {what}.", hint="Name a file with --output.")
     try:
-        wanted.output.parent.mkdir(parents=True, exist_ok=True)
+        output.parent.mkdir(parents=True, exist_ok=True)
         # beside the output, so that one rename makes it appear
-        with tempfile.TemporaryDirectory(prefix=f".{wanted.output.name}.", dir=wanted.output.parent) as folder:
+        with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as folder:
             made, payload_sha256 = _make(wanted, own, locked, Path(folder), now, progress)
             verified = verify_bundle(made, trust, Policy(now=now), progress=progress)
             if verified.format != wanted.format or verified.payload_sha256 != payload_sha256:
@@ -91,10 +93,10 @@ def create_bundle(wanted: Wanted, *, now: datetime, progress: Progress = silent)
                     hint="This is a defect of edgekit or of the format's tool; nothing was written.",
                 )
             made.chmod(0o644)
-            made.replace(wanted.output)
+            made.replace(output)
     except OSError as err:
         raise BundleError(
-            f"{wanted.output} cannot be written: {err.strerror or err}.",
+            f"{err.filename or wanted.output} cannot be written: {err.strerror or err}.",
             hint="Free some space, or choose another --output.",
         ) from err
     return Created(

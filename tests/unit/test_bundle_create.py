@@ -295,6 +295,32 @@ def test_an_output_that_cannot_be(artifact: Artifact, keys: Path, tmp_path: Path
         create_bundle(wanted(artifact, "tar", keys, tmp_path / "file" / "b.tar"), now=NOW)
 
 
+def test_a_device_file_stays_and_a_link_stays_a_link(artifact: Artifact, keys: Path, tmp_path: Path) -> None:
+    import os
+
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(BundleError, match="is no regular file"):
+        create_bundle(wanted(artifact, "tar", keys, tmp_path / "fifo"), now=NOW)
+    (tmp_path / "link").symlink_to(tmp_path / "there" / "b.tar")
+    create_bundle(wanted(artifact, "tar", keys, tmp_path / "link"), now=NOW)
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "there" / "b.tar").is_file()
+
+
+@pytest.mark.parametrize("ended", [KeyboardInterrupt, OSError(28, "No space left on device")])
+def test_what_is_interrupted_leaves_nothing(
+    artifact: Artifact, keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ended: BaseException
+) -> None:
+    def create(request: CreateRequest) -> Path:
+        (request.scratch / "half").write_bytes(b"half")
+        raise ended
+
+    monkeypatch.setattr(tar, "create", create)
+    with pytest.raises((KeyboardInterrupt, BundleError)):
+        create_bundle(wanted(artifact, "tar", keys, tmp_path / "b.tar"), now=NOW)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_keys_that_cannot_sign(artifact: Artifact, keys: Path, tmp_path: Path) -> None:
     with pytest.raises(KeysError, match="signing needs the private release key"):
         create_bundle(wanted(artifact, "tar", keys / "public", tmp_path / "b.tar"), now=NOW)
