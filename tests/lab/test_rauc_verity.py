@@ -16,13 +16,14 @@ from edgekit.bundle.rauc.squashfs import SUPERBLOCK_BYTES
 from edgekit.keys.trust import read_trust
 from edgekit.transport import Completed
 from tests.bundles import make_bundle, make_keys, tiny_artifact
+from tests.lab.clients.power import BOOT
 from tests.lab.clients.rauc import BUS, MACHINE
 from tests.lab.guest import Guest
 
 pytestmark = pytest.mark.lab
 NOW = datetime.now(UTC) - timedelta(days=1)
 """Keys of yesterday are valid, whatever the guest's clock was set to by others."""
-TIMEOUT_S = 180.0
+TIMEOUT_S = 600.0
 """Its CPU is emulated."""
 HERE = "/root/rauc"
 STATE = "/var/lib/edgekit/slots/state"
@@ -92,7 +93,6 @@ def _install(guest: Guest, name: str) -> Completed:
         "SLOT": "/usr/lib/edgekit/edgekit-slot", "CONF": "/etc/rauc/system.conf", "RUN": "/run/edgekit", "BUS": HERE,
     }  # fmt: skip
     words = [f"{name}={value}" for name, value in environment.items()]
-    namespaces = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
     return guest.root.run(
-        ["env", *words, *namespaces, "sh", f"{HERE}/machine.sh", "install", f"{HERE}/{name}.raucb"], timeout_s=TIMEOUT_S
+        ["env", *words, *BOOT, "sh", f"{HERE}/machine.sh", "install", f"{HERE}/{name}.raucb"], timeout_s=TIMEOUT_S
     )

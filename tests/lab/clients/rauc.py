@@ -23,6 +23,7 @@ from edgekit.bundle.entries import Installation, Release
 from edgekit.bundle.rauc import device_files
 from edgekit.bundle.types import RELEASE, SIGNATURE
 from edgekit.keys.trust import read_trust
+from tests.lab.clients.power import BOOT, TIMEOUT_S
 from tests.lab.clients.types import Outcome
 from tests.lab.machine import LabUnavailable, require, run
 
@@ -30,7 +31,6 @@ PROGRAMS = ("rauc", "dbus-daemon", "dbus-send", "unshare", "losetup", "mount", "
 MACHINE = Path(__file__).parents[1] / "inside/rauc-machine.sh"
 SETTINGS: Mapping[str, str] = {"format": "plain"}
 """What its bundles are made with: verity needs device-mapper, which is the kernel's and not a namespace's."""
-TIMEOUT_S = 120.0
 SLOTS = ("A", "B")
 SLOT_BYTES = 16 * 2**20
 BUS = """\
@@ -121,9 +121,8 @@ class RaucDevice:
             "BUS": str(self.folder),
             "EDGEKIT_PYTHON": sys.executable,
         }
-        namespaces = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
         process = subprocess.Popen(
-            [*namespaces, "sh", str(MACHINE), *arguments],
+            [*BOOT, "sh", str(MACHINE), *arguments],
             env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         try:

@@ -1,7 +1,8 @@
 #!/bin/sh
 # One power-on of a device with RAUC, as process 1 of namespaces of its own: whoever kills it cuts the power.
 # RAUC: command of rauc. SLOT: the slots' program. CONF: its system.conf. RUN: its mounts. BUS: folder of bus.conf.
-# Arguments: show (the active release as a tar) | install BUNDLE | any other command of rauc that needs its service.
+# Arguments: show (the active release as a tar) | install BUNDLE | switch BUNDLE (install, and no new start of the
+# device: the slots' service is started again) | any other command of rauc that needs its service.
 set -eu
 
 mount --make-rprivate /
@@ -24,4 +25,10 @@ until dbus-send --system --print-reply --dest=org.freedesktop.DBus / org.freedes
     kill -0 "$service"
     sleep 0.02
 done
+if [ "$1" = switch ]; then
+    rauc --conf "$CONF" install "$2"
+    "$SLOT" start
+    echo "current: $(readlink "$RUN/current"); mounted: $(grep -c " $RUN/[AB] " /proc/mounts)"
+    exit
+fi
 rauc --conf "$CONF" "$@"
