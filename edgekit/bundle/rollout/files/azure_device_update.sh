@@ -2,7 +2,7 @@
 # Install an edgekit bundle for the agent of Azure Device Update (handler microsoft/script:1).
 #
 # Device Update has checked the files' sha256 against its signed manifest before. A .swu is checked once more by swupdate
-# with the key of /etc/swupdate.cfg; a tar has no other check on the device than that.
+# with the keys that `edgekit bundle device-files` put there; a tar has no other check on the device than that.
 set -u
 action='' work=. result='' criteria='' bundle='' format='' name='' root=/var/lib/edgekit
 while [ $# -gt 0 ]; do
@@ -56,7 +56,7 @@ install_bundle() {
   mkdir -p "$root"
   case $format in
     tar) install_tar ;;
-    swupdate) swupdate -f /etc/swupdate.cfg -i "$work/$bundle" ;;
+    swupdate) edgekit-swupdate install "$work/$bundle" ;; # of `edgekit bundle device-files`
     *) echo "unknown format: $format" ; return 1 ;;
   esac
 }
