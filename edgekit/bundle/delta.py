@@ -17,7 +17,7 @@ from edgekit.bundle import types
 from edgekit.bundle.create import Created, Wanted
 from edgekit.bundle.refusal import refused
 from edgekit.bundle.tools import find_tool, make
-from edgekit.bundle.verify import Policy, Verified, verify_bundle
+from edgekit.bundle.verify import Policy, Verified, check_version, verify_bundle
 from edgekit.errors import BundleError, IntegrityError
 from edgekit.keys.types import Trust
 from edgekit.progress import Progress, silent
@@ -50,18 +50,8 @@ def make_delta(old: Path, new: Path, delta: Path) -> None:
     """Write ``delta``, which makes ``new`` of ``old``; the same bytes from the same zstd. Raises BundleError."""
     zstd = find_tool("zstd", install=INSTALL)
     # resolved: zstd passes over links
-    make(
-        [
-            zstd,
-            LEVEL,
-            "--quiet",
-            "--single-thread",
-            f"--patch-from={old.resolve()}",
-            "-o",
-            str(delta),
-            str(new.resolve()),
-        ]
-    )
+    options = [LEVEL, "--quiet", "--single-thread", f"--patch-from={old.resolve()}"]
+    make([zstd, *options, "-o", str(delta), str(new.resolve())])
 
 
 def apply_delta(old: Path, delta: Path, output: Path) -> None:
@@ -77,15 +67,8 @@ def apply_delta(old: Path, delta: Path, output: Path) -> None:
     # a window may be as large as a bundle; zstd's own limit is 128 MiB
     memory = f"--memory={types.MAX_BUNDLE_BYTES}"
     zstd = find_tool("zstd", install=INSTALL)
-    command = [
-        zstd,
-        "--decompress",
-        "--quiet",
-        "--stdout",
-        memory,
-        f"--patch-from={old.resolve()}",
-        str(delta.resolve()),
-    ]
+    options = ["--decompress", "--quiet", "--stdout", memory, f"--patch-from={old.resolve()}"]
+    command = [zstd, *options, str(delta.resolve())]
     written = 0
     try:
         with output.open("wb") as stream, tempfile.TemporaryFile() as said, _running(command, said.fileno()) as process:
@@ -120,7 +103,7 @@ def verified_old(old: Path, wanted: Wanted, *, now: datetime, progress: Progress
         )
     progress("old bundle")
     before = verify_bundle(old, read_trust(wanted.keys), Policy(now=now), with_tool=False)
-    if parse(wanted.version) <= parse(before.release.version):
+    if parse(check_version(wanted.version)) <= parse(before.release.version):
         raise BundleError(
             f"{old} is version {before.release.version}, and {wanted.version} is not newer.",
             hint="Give a higher --version: devices refuse an older one.",

@@ -156,6 +156,7 @@ def test_a_delta_starts_from_an_older_verified_bundle_only(made: Path, tmp_path:
 
     old = made / "bundle-1.1.0.tar"
     assert refusal(old, tmp_path / "new", "1.1.0").message.endswith("is version 1.1.0, and 1.1.0 is not newer.")
+    assert "'one'" in refusal(old, tmp_path / "new", "one").message
     assert "Give --output another name" in refusal(old, made / "../" / made.name / old.name).hint
     (tmp_path / "damaged").write_bytes(flipped(old.read_bytes(), 700))
     assert isinstance(refusal(tmp_path / "damaged", tmp_path / "new"), IntegrityError)
