@@ -114,12 +114,13 @@ def test_killed_at_any_moment_the_old_or_the_new_release_is_active(
     """SIGKILL for SWUpdate, the hook, the agent and its guardian, as a power cut would; disks stay as they are."""
     moments = random.Random(6)
     assert device.install(bundles("1.0.0", mode)).accepted
-    new = bundles("1.1.0", mode)
-    before = tmp_path / "before"
+    before, new = tmp_path / "before", bundles("1.1.0", mode)
     _copy(device.top, before)
+    whole_s = device.install(new).seconds  # the last part of it is SWUpdate's client, which looks once a second
+    _copy(before, device.top)
     killed, seen = 0, set()
     for attempt in range(1, KILLS[mode] + 1):
-        outcome = device.install(new, kill_after_s=moments.uniform(0.3, 1.9))
+        outcome = device.install(new, kill_after_s=moments.uniform(0.15 * whole_s, 0.95 * whole_s))
         killed += outcome.killed
         active = device.active()
         assert active in {"1.0.0", "1.1.0"}, outcome.output

@@ -19,6 +19,7 @@ fail() {
 lock() {
   mkdir -p "$root/incoming"
   chmod 700 "$root/incoming"
+  command -v flock >/dev/null || fail "flock is not on this device; install util-linux."
   exec 9>"$root/incoming/$model.lock"
   tries=0
   until flock -n 9; do
