@@ -184,21 +184,21 @@ def test_another_key_and_another_device_are_refused(device: Mender, bundles: Bun
     foreign = Bundles(tmp_path / "foreign")
     refused = device.install(foreign("1.0.0"))
     assert not refused.accepted
-    assert "failed to verify" in refused.output.lower() or "signature" in refused.output.lower()
+    assert "invalid signature: signer: verification failed" in refused.output
     other = device.install(bundles("7.0.0", hardware=("jetson-nano",)))
     assert not other.accepted
-    assert "device type" in other.output.lower()
+    assert "image (device types [jetson-nano]) not compatible with device rpi4" in other.output
     assert device.active() is None
 
 
 def test_mender_s_own_dependencies_are_kept(device: Mender, bundles: Bundles) -> None:
-    dependent = bundles("1.2.0", settings={"depends": "edgekit.demo.version:1.1.0"})
+    dependent = bundles("1.2.1", settings={"depends": "edgekit.demo.version:1.1.0"})
     refused = device.install(dependent)
     assert not refused.accepted
-    assert "edgekit.demo.version" in refused.output
+    assert '"edgekit.demo.version\\" not satisfied' in refused.output
     assert device.install(bundles("1.1.0")).accepted
     assert device.install(dependent).accepted
-    assert device.active() == "1.2.0"
+    assert device.active() == "1.2.1"
 
 
 def test_an_rsa_key(tmp_path: Path) -> None:
@@ -206,6 +206,25 @@ def test_an_rsa_key(tmp_path: Path) -> None:
     for device in rsa.device(tmp_path):
         assert device.install(rsa("1.0.0")).accepted
         assert device.active() == "1.0.0"
+
+
+def test_a_refused_artifact_makes_mender_forget_what_waits_for_its_commit(
+    device: Mender, bundles: Bundles, tmp_path: Path
+) -> None:
+    """A surprise of the client: its scripts then lie there and are not run; the next installation repairs all."""
+    assert device.install(bundles("1.0.0")).accepted
+    assert device.mender("install", bundles("1.1.0")).accepted
+
+    def other_script(parts: dict[str, bytes]) -> None:
+        parts["header.tar"] = parts["header.tar"].replace(b"# State script of", b"echo HOSTILE >&2 #")
+
+    assert not device.mender("install", changed(bundles("1.2.0"), tmp_path, other_script)).accepted
+    forgotten = device.mender("commit")
+    assert "There is nothing to commit" in forgotten.output
+    assert "\nHOSTILE" not in forgotten.output
+    assert (device.active(), device.provides()["artifact_name"]) == ("1.1.0", "demo-1.0.0")
+    assert device.install(bundles("1.1.0")).accepted
+    assert (device.active(), device.provides()["artifact_name"]) == ("1.1.0", "demo-1.1.0")
 
 
 def test_lost_power_before_the_commit_leaves_a_whole_version_and_a_way_on(device: Mender, bundles: Bundles) -> None:
@@ -221,7 +240,7 @@ def test_killed_at_any_moment_a_whole_version_is_active_and_a_retry_succeeds(dev
     chance = random.Random(6)
     assert device.install(bundles("3.0.0")).accepted
     whole_s = device.install(bundles("3.1.0")).seconds
-    old, killed, new_active, inconsistent = "3.1.0", 0, 0, 0
+    old, killed, seen = "3.1.0", 0, set()
     for attempt in range(KILLS):
         new = f"3.2.{attempt}"
         bundle = bundles(new)
@@ -229,8 +248,8 @@ def test_killed_at_any_moment_a_whole_version_is_active_and_a_retry_succeeds(dev
         killed += outcome.killed
         active = device.active()
         assert active in {old, new}, outcome.output
-        new_active += active == new
-        inconsistent += "INCONSISTENT" in str(device.provides())
+        seen.add(active == new)
+        assert device.provides()["edgekit.demo.version"] in {old, new}
         retried = device.install(bundle)
         assert retried.accepted, f"{outcome.output}\n--- retry ---\n{retried.output}"
         assert device.active() == new
@@ -238,5 +257,6 @@ def test_killed_at_any_moment_a_whole_version_is_active_and_a_retry_succeeds(dev
         shutil.rmtree(bundles.folder / new)
         bundle.unlink()
         old = new
-    print(f"killed {killed}, new active {new_active}, inconsistent {inconsistent}")
     assert killed >= KILLS * 0.8
+    assert seen == {False, True}  # moments before and after the switch
+    assert list((Path(device.place.root) / "staging" / "demo").iterdir()) == []

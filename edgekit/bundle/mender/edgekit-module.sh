@@ -23,6 +23,7 @@ ArtifactInstall)
     rm -rf "$RELEASE" "$PREVIOUS"
     mkdir -p "$RELEASE"
     tar -xf "$TREE/files/release.tar" -C "$RELEASE"
+    sync # it is the way back, and must outlive a lost power supply
     set -- --target "$(cat "$TREE/current_device_type")" --remember "$PREVIOUS"
     if [ "${EDGEKIT_ALLOW_DOWNGRADE:-0}" = 1 ]; then set -- "$@" --allow-downgrade; fi
     exec sh "$RELEASE/install.sh" "$@"
