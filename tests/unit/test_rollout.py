@@ -235,18 +235,29 @@ def active_release(root: Path, version: str) -> None:
 
 
 @pytest.mark.parametrize(("status", "code"), [(0, 600), (3, 0)])
-def test_azure_script_installs_a_tar(tmp_path: Path, status: int, code: int) -> None:
+def test_azure_script_installs_a_tar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, code: int) -> None:
     folder = written(tmp_path, rollout_files("azure", request("tar", provider="c", manufacturer="m")))
-    tree = tmp_path / "tree"
-    tree.mkdir()
-    (tree / "install.sh").write_text(f'echo "said \\"so\\" by $*"; exit {status}\n')
-    subprocess.run(["tar", "-cf", tmp_path / "kws.tar", "-C", tree, "install.sh"], check=True)
-    found = _device_update(folder, tmp_path, "install", "--bundle", "kws.tar", "--format", "tar", "--name", "kws")
+    unpack = tmp_path / "bin/edgekit-unpack"
+    unpack.parent.mkdir()
+    unpack.write_text(f"""#!/bin/sh
+mkdir "$2"; printf '%s\\n' 'echo "said \\"so\\" of $(cat '"$1"')"; exit {status}' >"$2/install.sh"
+""")
+    unpack.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{unpack.parent}:{os.environ['PATH']}")
+    (tmp_path / "kws.tar").write_text("the bundle")
+    found = _device_update(folder, tmp_path, "install", "--bundle", "kws.tar", "--format", "tar")
     assert found["resultCode"] == code
     assert list((tmp_path / "root").iterdir()) == []
     if status:
         assert found["extendedResultCode"] == status
-        assert "said so by --root" in found["resultDetails"]
+        assert "said so of the bundle" in found["resultDetails"]
+
+
+def test_azure_script_says_that_a_program_is_missing(tmp_path: Path) -> None:
+    folder = written(tmp_path, rollout_files("azure", request("tar", provider="c", manufacturer="m")))
+    found = _device_update(folder, tmp_path, "install", "--bundle", "kws.tar", "--format", "tar")
+    assert found["resultCode"] == 0
+    assert "edgekit-unpack" in found["resultDetails"]
 
 
 def _device_update(folder: Path, work: Path, action: str, *arguments: str) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Install an edgekit bundle for the agent of Azure Device Update (handler microsoft/script:1).
 #
-# Device Update has checked the files' sha256 against its signed manifest before. A .swu is checked once more by swupdate
-# with the keys that `edgekit bundle device-files` put there; a tar has no other check on the device than that.
+# Device Update has checked the files' sha256 against its signed manifest. The bundle's own signature is checked here once
+# more, by what `edgekit bundle device-files` put on the device: edgekit-swupdate or edgekit-unpack.
 set -u
 action='' work=. result='' criteria='' bundle='' format='' name='' root=/var/lib/edgekit
 while [ $# -gt 0 ]; do
@@ -49,14 +49,14 @@ if found and not state["pending"]:
 install_tar() {
   folder=$(mktemp -d "$root/.device-update.XXXXXX") || return 1
   trap 'rm -rf "$folder"' EXIT
-  tar -x -f "$work/$bundle" -C "$folder" --no-same-owner && sh "$folder/install.sh" --root "$root"
+  edgekit-unpack "$work/$bundle" "$folder/tree" && sh "$folder/tree/install.sh" --root "$root"
 }
 
 install_bundle() {
   mkdir -p "$root"
   case $format in
     tar) install_tar ;;
-    swupdate) edgekit-swupdate install "$work/$bundle" ;; # of `edgekit bundle device-files`
+    swupdate) edgekit-swupdate install "$work/$bundle" ;;
     *) echo "unknown format: $format" ; return 1 ;;
   esac
 }
