@@ -40,6 +40,8 @@ SLOT_SERVICE = """\
 Description=Model slot: an unproven release is checked, a failing one is left for the one before
 Documentation=man:rauc(1)
 RequiresMountsFor={root}
+Wants={units}
+After={units}
 Before=rauc.service
 
 [Service]
@@ -93,8 +95,14 @@ def _values(release: Release, settings: Settings) -> dict[str, str]:
         "program": settings.program,
         "root": release.installation.root,
         "slot_class": SLOT_CLASS,
+        "units": " ".join(_device_unit(path) for path in (settings.slot_a, settings.slot_b)),
         "run": settings.run,
     }
+
+
+def _device_unit(path: str) -> str:
+    """What systemd calls a block device: ``systemd-escape --path``."""
+    return path[1:].replace("-", r"\x2d").replace("/", "-") + ".device"
 
 
 def _notes(release: Release, settings: Settings) -> tuple[str, ...]:

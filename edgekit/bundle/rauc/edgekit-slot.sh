@@ -86,9 +86,13 @@ show() { # SLOT: one rename, so that applications see one release or the other
 
 attempt() { # SLOT: whether it is good now
     case $(get "$1") in
-        good) attach "$1" && return 0 ;;
-        bad | 0) return 1 ;;
-        *) set_slot "$1" $(($(get "$1") - 1)) && prove "$1" && return 0 ;;
+        good)
+            if attach "$1"; then return 0; fi
+            say "slot $1 cannot be mounted" # nothing is said of its release: it may be another time
+            return 1
+            ;;
+        bad) return 1 ;;
+        [1-9]) set_slot "$1" $(($(get "$1") - 1)) && prove "$1" && return 0 ;;
     esac
     say "the release in slot $1 is not good here; the slot is marked bad"
     detach "$1"
