@@ -7,12 +7,12 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from importlib.util import find_spec
 from pathlib import Path
 
 from edgekit.artifact import Artifact
 from edgekit.bundle.entries import Format, Installation
 from edgekit.bundle.envelopes import ExtrasRequest, load_envelope, load_extras
+from edgekit.bundle.libraries import CREATING, require
 from edgekit.bundle.provenance import Locked, find_lock
 from edgekit.bundle.sbom import licence_findings
 from edgekit.bundle.tar import tar_of
@@ -71,10 +71,11 @@ def create_bundle(wanted: Wanted, *, now: datetime, progress: Progress = silent)
     from edgekit.keys.trust import read_trust
 
     started = time.monotonic()
-    _check_libraries()
+    require(CREATING)
     own = own_settings(wanted.format, wanted.settings)
     trust = read_trust(wanted.keys)
     check_version(wanted.version)
+    _check_target(wanted)
     findings = licence_findings(wanted.licenses)
     locked, unlocked = find_lock(wanted.artifact, wanted.directory)
     output = wanted.output.resolve()  # a link stays one
@@ -181,11 +182,14 @@ def own_settings(name: Format, settings: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in settings.items() if key not in SETTINGS}
 
 
-def _check_libraries() -> None:
-    """What ``edgekit[bundle]`` brings for every format."""
-    for module in ("cyclonedx", "packageurl", "securesystemslib", "asn1crypto"):
-        if find_spec(module) is None:
-            raise BundleError(
-                f"{module} is not installed here, and every bundle needs it.",
-                hint="Install what bundles need: pip install 'edgekit[bundle]'.",
-            )
+def _check_target(wanted: Wanted) -> None:
+    """Raises BundleError for what install.sh could never test and switch; ``mcu`` is for those without it."""
+    target = load_target(wanted.artifact.manifest.target)
+    if wanted.format != "mcu" and target.support.deploy == "elsewhere":
+        raise BundleError(
+            f"A {wanted.format} bundle installs and tests itself on the device, and {target.name} cannot do that. "
+            f"{target.support.missing}",
+            hint="For a microcontroller: --format mcu."
+            if target.os == "none"
+            else f"{wanted.artifact.model} is the file; ship it with the application that runs it.",
+        )

@@ -13,13 +13,7 @@ HEADER = """\
 # install.sh takes $EDGEKIT_PYTHON where it is set, else {root}/runtime/current/bin/python, else python3.
 # `edgekit device setup NAME` does the same over ssh, without the internet on the device.
 """
-NO_PYTHON = {
-    "tflm": "The model is linked into the program of the microcontroller: nothing is installed there.",
-    "tensorrt": "The engine is run by TensorRT of the board's JetPack, which NVIDIA's image brings.",
-    "rknn": "The model is run by librknnrt of the board's image, which Rockchip's SDK brings.",
-    "hailo": "The model is run by HailoRT, which the board's image or Hailo's packages bring.",
-}
-"""Runtimes that pip does not install."""
+LINKED = b"# Nothing: TFLite Micro is linked into the program of the microcontroller, with the model.\n"
 
 
 def runtime_requirements(target: Target, tools: Mapping[str, str]) -> tuple[str, ...]:
@@ -36,8 +30,8 @@ def runtime_requirements(target: Target, tools: Mapping[str, str]) -> tuple[str,
 
 
 def requirements_file(name: str, root: str, target: Target, tools: Mapping[str, str]) -> bytes:
-    """requirements.txt with how to install it; a comment alone where pip installs nothing of the runtime."""
+    """requirements.txt with how to install it; a comment alone for a microcontroller."""
     lines = runtime_requirements(target, tools)
     if not lines:
-        return f"# {NO_PYTHON[target.runtime.kind]}\n".encode()
+        return LINKED
     return (HEADER.format(name=name, root=root) + "".join(f"{line}\n" for line in lines)).encode()

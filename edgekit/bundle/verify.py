@@ -9,6 +9,7 @@ from pathlib import Path
 from edgekit.agent.versions import parse as parse_version
 from edgekit.bundle.entries import Format, Release
 from edgekit.bundle.envelopes import detect, load_envelope
+from edgekit.bundle.libraries import VERIFYING, require
 from edgekit.bundle.refusal import refused
 from edgekit.bundle.sealed import read_sealed
 from edgekit.bundle.types import MAX_BUNDLE_BYTES, RELEASE, Opened, ToolCheck, Tree
@@ -144,6 +145,7 @@ def verify_bundle(
     Raises IntegrityError (exit code 8) with the reason why it is refused; BundleError where the file cannot be read
     or the format's own tool is missing.
     """
+    require(VERIFYING)
     progress("read")
     data = read_bundle(path)
     progress("check")

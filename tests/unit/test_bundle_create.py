@@ -15,6 +15,7 @@ from edgekit.bundle.create import SETTINGS, create_bundle
 from edgekit.bundle.provenance import PAYLOAD_TYPE, find_lock, tool_purl
 from edgekit.bundle.requirements import requirements_file, runtime_requirements
 from edgekit.bundle.types import RELEASE, SIGNATURE, CreateRequest, Tree
+from edgekit.bundle.verify import Policy, verify_bundle
 from edgekit.entries import CalibrationEntry
 from edgekit.errors import BundleError, IntegrityError, KeysError
 from edgekit.keys.dsse import verify_dsse
@@ -213,14 +214,22 @@ def test_requirements_are_the_tested_ones_and_pip_reads_them() -> None:
     assert [line for line in text.splitlines() if not line.startswith("#")] == list(lines)
 
 
+def test_a_microcontroller_needs_nothing() -> None:
+    text = requirements_file("camera", "/opt", load_target("nucleo-h743zi"), {}).decode()
+    assert text == "# Nothing: TFLite Micro is linked into the program of the microcontroller, with the model.\n"
+
+
 @pytest.mark.parametrize(
-    ("target", "said"),
-    [("nucleo-h743zi", "microcontroller"), ("jetson-orin-nano", "TensorRT"), ("rk3588", "librknnrt")],
+    ("target", "hint"),
+    [("nucleo-h743zi", "--format mcu"), ("rk3588", "model.tflite is the file"), ("android-arm64", "is the file")],
 )
-def test_runtimes_that_pip_does_not_install_are_named(target: str, said: str) -> None:
-    text = requirements_file("camera", "/opt", load_target(target), {}).decode()
-    assert text.startswith("# ")
-    assert said in text
+def test_what_cannot_install_itself_is_refused(keys: Path, tmp_path: Path, target: str, hint: str) -> None:
+    artifact = tiny_artifact(tmp_path / "artifact", target=target)
+    with pytest.raises(
+        BundleError, match=f"A deb bundle installs and tests itself on the device, and {target}"
+    ) as caught:
+        make_bundle(tmp_path, "deb", keys=keys, artifact=artifact)
+    assert hint in caught.value.hint
 
 
 def test_settings_that_nobody_knows(artifact: Artifact, keys: Path, tmp_path: Path) -> None:
@@ -332,9 +341,16 @@ def test_a_library_that_is_missing_is_named(
     artifact: Artifact, keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     find = importlib.util.find_spec
-    monkeypatch.setattr("edgekit.bundle.create.find_spec", lambda name: None if name == "cyclonedx" else find(name))
-    with pytest.raises(BundleError, match="cyclonedx is not installed here") as caught:
-        create_bundle(wanted(artifact, "tar", keys, tmp_path / "b.tar"), now=NOW)
+    order = wanted(artifact, "tar", keys, tmp_path / "b.tar")
+    made = create_bundle(order, now=NOW)
+    with monkeypatch.context() as patch:
+        patch.setattr("edgekit.bundle.libraries.find_spec", lambda name: None if name == "cyclonedx" else find(name))
+        verify_bundle(made.path, read_trust(keys), Policy(now=NOW))
+        with pytest.raises(BundleError, match="cyclonedx is not installed here"):
+            create_bundle(order, now=NOW)
+    monkeypatch.setattr("edgekit.bundle.libraries.find_spec", lambda name: None)
+    with pytest.raises(BundleError, match="securesystemslib is not installed here") as caught:
+        verify_bundle(made.path, read_trust(keys), Policy(now=NOW))
     assert "pip install 'edgekit[bundle]'" in caught.value.hint
 
 
