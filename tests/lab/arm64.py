@@ -89,7 +89,7 @@ class Arm64:
 def arm64(folder: Path) -> Iterator[Arm64]:
     """Bring the device up, from nothing or from the cached root; raises LabUnavailable where this machine cannot."""
     require(PROGRAMS)
-    _register_emulator()
+    register_emulator()
     lower = debian.root()
     with ExitStack() as stack:
         net = stack.enter_context(namespace("arm64"))
@@ -122,8 +122,8 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
     process.wait()
 
 
-def _register_emulator() -> None:
-    """With the F flag the kernel holds the emulator open: the root needs no copy of it."""
+def register_emulator() -> None:
+    """Let this kernel start arm64 programs; with the F flag it holds the emulator open, and a root needs no copy."""
     if not (BINFMT / "register").exists():
         run("mount", "-t", "binfmt_misc", "binfmt_misc", BINFMT)
     if (BINFMT / "qemu-aarch64").exists():

@@ -17,9 +17,11 @@ from edgekit.keys.trust import read_trust
 from edgekit.project import Deploy
 from tests.artifacts import with_wrong_golden
 from tests.bundles import make_keys, tiny_artifact, wanted
+from tests.lab import debian_apt
+from tests.lab.arm64 import CPUINFO, PROGRAMS, register_emulator
 from tests.lab.clients.apt import Apt, apt
 from tests.lab.clients.repository import make_repository, public_key, signing_key
-from tests.lab.machine import LabUnavailable
+from tests.lab.machine import LabUnavailable, require, run
 
 pytestmark = pytest.mark.lab
 PACKAGE = "edgekit-model-demo"
@@ -61,6 +63,18 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Packages:
 def device(tmp_path: Path) -> Iterator[Apt]:
     try:
         with apt(tmp_path) as running:
+            yield running
+    except LabUnavailable as err:
+        pytest.skip(str(err))
+
+
+@pytest.fixture
+def arm64_device(tmp_path: Path) -> Iterator[Apt]:
+    """arm64's own apt, dpkg, shell and Python, under qemu-user."""
+    try:
+        require(PROGRAMS)
+        register_emulator()
+        with apt(tmp_path, lower=debian_apt.root(), python="/usr/bin/python3", cpuinfo=CPUINFO) as running:
             yield running
     except LabUnavailable as err:
         pytest.skip(str(err))
@@ -241,8 +255,6 @@ def repository(device: Apt, packages: Packages, tmp_path: Path) -> Iterator[tupl
 
 
 def _unpacked(package: Path, folder: Path) -> Path:
-    from tests.lab.machine import run
-
     run("dpkg-deb", "-x", package, folder / "unpacked")
     return next((folder / "unpacked/usr/lib/edgekit/releases/demo").iterdir())
 
@@ -288,6 +300,20 @@ def test_a_repository_with_another_key_or_without_a_signature_is_refused(
     (folder / "InRelease").unlink()
     assert "is not signed" in device.run("apt-get", "-q", "update").output
     assert not device.apt("install", PACKAGE).accepted
+
+
+@pytest.mark.timeout(600)
+def test_on_arm64(arm64_device: Apt, packages: Packages) -> None:
+    device = arm64_device
+    installed = device.install(packages("8.0.0", target="rpi4"))
+    assert installed.accepted, installed.output
+    assert device.active() == "8.0.0"
+    assert device.install(packages("8.1.0", target="rpi4")).accepted
+    assert (device.active(), device.status(PACKAGE)) == ("8.1.0", "ii")
+    other = device.run("dpkg", "-i", device.bring(packages("1.0.0")))
+    assert "package architecture (amd64) does not match system (arm64)" in other.output
+    assert device.apt("purge", PACKAGE).accepted
+    assert (device.active(), device.status(PACKAGE)) == (None, "un")
 
 
 @pytest.mark.timeout(900)

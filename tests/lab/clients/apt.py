@@ -23,6 +23,8 @@ from tests.lab.machine import LabUnavailable, children, require
 
 PROGRAMS = ("apt-get", "dpkg", "unshare", "nsenter", "chroot", "mount")
 ROOT = "var/lib/edgekit"
+TIMEOUT_S = 240.0
+"""Emulated on a busy machine an installation takes half a minute."""
 _numbers = count()
 SETUP = """\
 set -e
@@ -43,9 +45,13 @@ done
 chmod 1777 dev/shm tmp
 mkdir -p var/lib/apt/lists/partial var/cache/apt/archives/partial
 rm -f etc/apt/sources.list
-{more}
 echo ready
 exec sleep infinity
+"""
+ENTER = """\
+mount -t proc proc "$0/proc" || exit
+if [ -e "$0/run/cpuinfo" ]; then mount --bind "$0/run/cpuinfo" "$0/proc/cpuinfo" || exit; fi
+exec chroot "$0" "$@"
 """
 
 
@@ -55,6 +61,8 @@ class Apt:
 
     holder: int
     """Process that keeps its mounts."""
+    python: str
+    """On the device, with a TFLite runtime."""
     top: Path
     model: str
 
@@ -69,9 +77,9 @@ class Apt:
         return Place(root=str(self.files / ROOT), name=self.model)
 
     def set_defaults(self, **values: str) -> None:
-        """What /etc/default/edgekit says besides the Python of this test run."""
+        """What /etc/default/edgekit says besides the Python."""
         path = self.files / "etc/default/edgekit"
-        lines = {"EDGEKIT_PYTHON": sys.executable, **values}
+        lines = {"EDGEKIT_PYTHON": self.python, **values}
         path.write_text("".join(f"{name}={value}\n" for name, value in lines.items()))
 
     def run(self, *words: str, kill_after_s: float | None = None) -> Outcome:
@@ -88,7 +96,7 @@ class Apt:
         )
         killed = False
         try:
-            output, _ = process.communicate(timeout=120 if kill_after_s is None else kill_after_s)
+            output, _ = process.communicate(timeout=TIMEOUT_S if kill_after_s is None else kill_after_s)
         except subprocess.TimeoutExpired:
             killed = True
             _kill_everything(process)
@@ -99,10 +107,9 @@ class Apt:
         return Outcome(accepted=process.returncode == 0, killed=killed, output=output, seconds=seconds)
 
     def _command(self, *words: str) -> list[str]:
-        root = f"{self.top}/root"
         return [
             *("nsenter", f"--mount=/proc/{self.holder}/ns/mnt"),
-            *("unshare", "--pid", "--fork", "--kill-child", f"--mount-proc={root}/proc", "chroot", root),
+            *("unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", ENTER, f"{self.top}/root"),
             *("env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C.UTF-8"),
             *("DEBIAN_FRONTEND=noninteractive", "QEMU_CPU=cortex-a72", *words),
         ]
@@ -145,17 +152,25 @@ class Apt:
 
 
 @contextmanager
-def apt(folder: Path, *, model: str = "demo", lower: Path = Path("/"), more: str = "") -> Iterator[Apt]:
+def apt(
+    folder: Path,
+    *,
+    model: str = "demo",
+    lower: Path = Path("/"),
+    python: str = sys.executable,
+    cpuinfo: str | None = None,
+) -> Iterator[Apt]:
     """Bring the device up; raises LabUnavailable where this machine has no apt, or no overlays.
 
-    ``lower`` is the root below the overlay; ``more`` is run in it at the end of the set-up.
+    ``lower`` is the root below the overlay, ``python`` what has a runtime in it; ``cpuinfo`` is what /proc/cpuinfo
+    says, where that is not this machine's.
     """
     require(PROGRAMS)
     top = Path(f"/run/edgekit-lab-apt-{os.getpid()}-{next(_numbers)}")
     top.mkdir()
     try:
         script = folder / "apt-setup"
-        script.write_text(SETUP.format(top=top, lower=lower, more=more))
+        script.write_text(SETUP.format(top=top, lower=lower))
         with (folder / "apt-log").open("wb") as log:
             holder = subprocess.Popen(
                 ["unshare", "--mount", "--propagation", "private", "sh", script],
@@ -168,10 +183,12 @@ def apt(folder: Path, *, model: str = "demo", lower: Path = Path("/"), more: str
             assert holder.stdout is not None
             if holder.stdout.readline() != b"ready\n":
                 raise LabUnavailable(f"no device for apt: {(folder / 'apt-log').read_text()[-300:]}")
-            device = Apt(holder=holder.pid, top=top, model=model)
+            device = Apt(holder=holder.pid, python=python, top=top, model=model)
             device.set_defaults()
-            if not device.run(sys.executable if lower == Path("/") else "true", "--version").accepted:
-                raise LabUnavailable(f"{sys.executable} is not below an overlay of {lower}")
+            if cpuinfo is not None:
+                (device.files / "run/cpuinfo").write_text(cpuinfo)
+            if not device.run(python, "--version").accepted:
+                raise LabUnavailable(f"{python} does not run in an overlay of {lower}")
             yield device
         finally:
             holder.kill()
