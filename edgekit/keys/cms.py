@@ -66,6 +66,8 @@ def _parse(signature: bytes) -> "cms.SignedData":
     except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError, AttributeError) as err:
         # asn1crypto lets out whatever its decoding runs into
         raise _refused("it is no CMS message") from err
+    if signed["encap_content_info"]["content_type"].native != "data":
+        raise _refused("it does not sign plain data")
     if len(signed["signer_infos"]) != 1:
         raise _refused(f"it has {len(signed['signer_infos'])} signers, and one is expected")
     if not isinstance(signed["certificates"].native, list):
@@ -83,7 +85,7 @@ def _check_attributes(attributes: Any, message: bytes) -> None:
             raise _refused(f"its signed attribute {name} is not one that is known, or there twice")
         named[name] = attribute["values"][0].native
     if named.get("content_type") != "data":
-        raise _refused("it does not sign plain data")
+        raise _refused("it says that it does not sign plain data")
     if named.get("message_digest") != hashlib.sha256(message).digest():
         raise _refused("its content is not what was signed")
 

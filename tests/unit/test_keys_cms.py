@@ -141,6 +141,19 @@ def test_what_no_signature_covers_cannot_be_put_in(keys: Path, detached: bytes, 
             verify_cms(changed(name, value), CONTENT, trust, NOW)
 
 
+def test_content_under_another_type_is_refused(keys: Path) -> None:
+    """A parsed structure where bytes are expected: the type beside the content is not signed."""
+    inner = cms.ContentInfo({"content_type": "data", "content": CONTENT})["content"].dump()
+    whole = signed(keys, "-nodetach", content=inner)
+    data, digested = (cms.ContentType(name).dump() for name in ("data", "signed_data"))
+    for place in (index for index in range(len(whole)) if whole.startswith(data, index)):
+        changed = whole[:place] + digested + whole[place + len(data) :]
+        with pytest.raises(
+            IntegrityError, match=r"it does not sign plain data|is no CMS message|says that it does not"
+        ):
+            verify_cms(changed, None, read_trust(keys), NOW)
+
+
 def test_other_ways_to_sign_are_refused(keys: Path) -> None:
     trust = read_trust(keys)
     release = ("-signer", str(keys / "public/mender.crt"), "-inkey", str(keys / "private/mender.key"))
