@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import random
 import shutil
 import subprocess
 from pathlib import Path
@@ -98,6 +99,22 @@ def test_what_rauc_makes_is_what_we_expect_to_the_byte(
 def test_the_image_is_the_same_whenever_it_is_made(keys: Path, tmp_path: Path) -> None:
     first, second = (envelope(keys, tmp_path / name, b"payload", "plain") for name in "ab")
     assert first[:4096] == second[:4096]
+
+
+@needs_rauc
+def test_a_flipped_bit_of_a_plain_bundle_is_refused(keys: Path, trust: Trust, tmp_path: Path) -> None:
+    """The other format; every promise is asked of the default one."""
+    data = envelope(keys, tmp_path / "scratch", b"a" * 9000, "plain")
+    chance = random.Random(6)
+    for place in (
+        *range(0, 96, 7),
+        *(chance.randrange(len(data)) for _ in range(60)),
+        *range(len(data) - 9, len(data)),
+    ):
+        changed = bytearray(data)
+        changed[place] ^= 1 << chance.randrange(8)
+        with pytest.raises(IntegrityError):
+            open_envelope(bytes(changed), trust, NOW)
 
 
 @needs_rauc
