@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgekit.artifact import Artifact
@@ -46,10 +46,15 @@ class Signer:
 
     @property
     def certificate(self) -> x509.Certificate:
-        return checked_certificate(self.trust, "mcuboot", NOW)
+        return checked(self.keys)
 
     def read(self, data: bytes) -> Image:
         return read_image(data, self.certificate, name="model.bin")
+
+
+@cache
+def checked(keys: Path) -> x509.Certificate:
+    return checked_certificate(read_trust(keys), "mcuboot", NOW)
 
 
 def signed(keys: Path, scratch: Path, settings: Mapping[str, str] | None = None, *, reserved: bool = False) -> bytes:
@@ -168,6 +173,18 @@ def test_any_bytes_are_refused_with_a_reason(data: bytes) -> None:
     for tail in (data, struct.pack("<I", 0x96F3B83D) + data):
         with pytest.raises(IntegrityError):
             read_image(tail, certificate, name="x")  # type: ignore[arg-type]
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(start=st.integers(0, 3000), length=st.integers(0, 3000), put=st.binary(max_size=40))
+def test_whatever_is_spliced_only_the_image_itself_is_accepted(
+    signer: Signer, start: int, length: int, put: bytes
+) -> None:
+    data = signer.image[:start] + put + signer.image[start + length :]
+    if data == signer.image:
+        return
+    with pytest.raises(IntegrityError, match=r"^model.bin .*\.$"):
+        read_image(data, checked(signer.keys), name="model.bin")
 
 
 def areas(image: bytes) -> tuple[bytes, bytes, bytes]:

@@ -126,7 +126,7 @@ def test_no_text_leaves_its_literal_or_its_comment(text: str) -> None:
     assert '"' not in inside
     assert "?" not in inside
     assert comment(text).isprintable()
-    assert "\\" not in comment(text)
+    assert not set("\\?") & set(comment(text))
 
 
 def test_numbers_and_bytes_as_c_has_them() -> None:
@@ -197,6 +197,20 @@ def test_vela_s_memory_is_the_estimate(tmp_path: Path) -> None:
     view = view_of(tiny_artifact(tmp_path / "a", compilation=compilation), "1.0.0")
     assert view.arena.estimate == 20992 + MICRO.arena.persistent_bytes if MICRO.arena else None
     assert view.arena.source.startswith("what Vela planned")
+
+
+def test_no_text_of_a_manifest_becomes_code(tmp_path: Path) -> None:
+    hostile = msgspec.structs.replace(MICRO, resolver=("AddAdd", "AddMul(); Steal"))
+    with pytest.raises(IntegrityError, match="names other operators for TFLite Micro"):
+        view_of(tiny_artifact(tmp_path / "a", micro=hostile), "1.0.0")
+    micro = msgspec.structs.replace(MICRO, version="0\nint steal;")
+    artifact = tiny_artifact(tmp_path / "b", micro=micro, target='x"; int steal; //\\\n#', labels=('"}\nint steal;',))
+    for path, data in source_package(view_of(artifact, "1.0.0")).items():
+        for line in data.decode().splitlines():
+            assert "steal" not in line or line.lstrip().startswith(("//", "#")) or not path.endswith((".h", ".cpp"))
+    facts = source_package(view_of(artifact, "1.0.0"))["src/demo_model/facts.h"].decode()
+    assert '#define DEMO_MODEL_LABELS {"\\042}\\012int steal;"}' in facts
+    assert '#define DEMO_MODEL_TARGET "x\\042; int steal; //__#"' in facts
 
 
 def test_settings_have_defaults_and_limits() -> None:

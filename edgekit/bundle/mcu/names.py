@@ -31,8 +31,8 @@ def _character(byte: int) -> str:
 
 
 def comment(text: str) -> str:
-    """``text`` for a ``//`` comment: one line of printable ASCII that no backslash continues."""
-    return "".join(chr(byte) if byte in PRINTABLE and byte != ord("\\") else "?" for byte in text.encode())
+    """``text`` for a ``//`` comment: one line of printable ASCII that no backslash and no trigraph of one continues."""
+    return "".join(chr(byte) if byte in PRINTABLE and byte not in b"\\?" else "_" for byte in text.encode())
 
 
 def byte_lines(data: bytes) -> Iterator[str]:

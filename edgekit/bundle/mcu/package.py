@@ -6,7 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from edgekit.agent.versions import parse
-from edgekit.bundle.mcu.names import byte_lines, comment, joined
+from edgekit.bundle.mcu.names import byte_lines, comment, joined, string_literal
 from edgekit.bundle.mcu.view import PackageView
 
 if TYPE_CHECKING:
@@ -75,5 +75,5 @@ def _environment() -> "Environment":
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(byte_lines=byte_lines, joined=joined, comment=comment)
+    environment.filters.update(byte_lines=byte_lines, joined=joined, comment=comment, literal=string_literal)
     return environment

@@ -133,7 +133,7 @@ def view_of(artifact: Artifact, version: str) -> PackageView:
         inputs=tuple(_tensors(manifest.inputs, structure.inputs)),
         outputs=tuple(_tensors(manifest.outputs, structure.outputs)),
         labels=tuple(map(string_literal, manifest.labels or ())),
-        methods=manifest.micro.resolver if manifest.micro else resolver_methods(structure),
+        methods=_methods(manifest, structure),
         ethos_u=_ethos_u(manifest, structure),
         arena=_arena(manifest, structure),
         vectors=tuple(_vectors(artifact, golden)),
@@ -149,6 +149,17 @@ def _check_runs_on_micro(manifest: Manifest) -> None:
             hint="Build it for a target without a system (`edgekit target list`, such as nucleo-f446re), or choose "
             "another --format.",
         )
+
+
+def _methods(manifest: Manifest, structure: Structure) -> tuple[str, ...]:
+    """Those of the file; the manifest says the same, and would be code in ops.h if it were just believed."""
+    methods = resolver_methods(structure)
+    if manifest.micro is not None and manifest.micro.resolver != methods:
+        raise IntegrityError(
+            f"The manifest names other operators for TFLite Micro than {manifest.model} has.",
+            hint="Build the artifact again.",
+        )
+    return methods
 
 
 def _tensors(entries: Sequence[TensorEntry], specs: Sequence[object]) -> Iterator[TensorView]:
@@ -212,7 +223,7 @@ def _estimate(manifest: Manifest) -> tuple[int | None, str]:
     if sram_kib is not None:
         return math.ceil(sram_kib * KIB) + structs, "what Vela planned in SRAM, and structs as on the host"
     if micro is not None and micro.arena is not None:
-        return micro.arena.bytes, f"tflite-micro {micro.version} with its reference kernels on a 64-bit host"
+        return micro.arena.bytes, f"tflite-micro {comment(micro.version)} with its reference kernels on a 64-bit host"
     return None, "unknown: it was built without the check in TFLite Micro"
 
 
