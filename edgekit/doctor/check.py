@@ -5,7 +5,16 @@ from typing import Literal
 
 State = Literal["ok", "missing", "broken"]
 Group = Literal[
-    "machine", "package", "environment", "compiler", "runtime", "delegate", "sensor", "permission", "profile"
+    "machine",
+    "package",
+    "environment",
+    "compiler",
+    "bundle",
+    "runtime",
+    "delegate",
+    "sensor",
+    "permission",
+    "profile",
 ]
 HERE = "here"
 """This machine, as the place of a check."""

@@ -2,8 +2,10 @@
 
 import platform
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from importlib import metadata
+from pathlib import Path
 
 from packaging.requirements import Requirement
 
@@ -23,9 +25,26 @@ PACKAGES: tuple[tuple[str, str, str], ...] = (
     ("onnx", "reads ONNX", 'pip install "edgekit[onnx]"'),
     ("onnxruntime", "checks what was converted from ONNX", 'pip install "edgekit[onnx]"'),
     ("ethos-u-vela", "compiles for Ethos-U", 'pip install "edgekit[npu]"'),
+    ("swugenerator", "makes SWUpdate bundles", 'pip install "edgekit[bundle]"'),
+    ("imgtool", "signs MCUboot images", 'pip install "edgekit[bundle]"'),
+    ("cyclonedx-python-lib", "writes the SBOM of a bundle", 'pip install "edgekit[bundle]"'),
+    ("cyclonedx-python-lib", "writes the SBOM of bundles", 'pip install "edgekit[bundle]"'),
+    ("asn1crypto", "reads the signatures of bundles", 'pip install "edgekit[bundle]"'),
     ("tflite-micro", "runs models for microcontrollers (Linux on x86-64)", 'pip install "edgekit[micro]"'),
 )
 """Package, what it is for, what installs it."""
+
+BUNDLE_PROGRAMS: tuple[tuple[str, str, str], ...] = (
+    ("swugenerator", "makes bundles for SWUpdate", 'pip install "edgekit[bundle]"'),
+    ("swupdate", "checks them", "sudo apt install swupdate"),
+    ("rauc", "makes and checks bundles for RAUC", "sudo apt install rauc"),
+    ("mksquashfs", "packs bundles for RAUC", "sudo apt install squashfs-tools"),
+    ("mender-artifact", "makes and checks bundles for Mender", "sudo apt install mender-artifact"),
+    ("dpkg-deb", "makes and checks Debian packages", "sudo apt install dpkg"),
+    ("imgtool", "signs MCUboot images", 'pip install "edgekit[bundle]"'),
+    ("zstd", "makes deltas between bundles", "sudo apt install zstd"),
+)
+"""As ``PROGRAMS``; pip puts some beside this Python, which need not be on PATH."""
 
 PROGRAMS: tuple[tuple[str, str, str], ...] = (
     ("edgetpu_compiler", "compiles for Coral", "Install it from Coral: https://coral.ai/docs/edgetpu/compiler/"),
@@ -34,6 +53,16 @@ PROGRAMS: tuple[tuple[str, str, str], ...] = (
     ("ssh", "reaches devices through ~/.ssh/config's ProxyCommand", "sudo apt install openssh-client"),
 )
 """Program on PATH, what it is for, how to get it."""
+BUNDLERS: tuple[tuple[str, str, str], ...] = (
+    ("openssl", "signs SWUpdate bundles", "sudo apt install openssl"),
+    ("swupdate", "checks SWUpdate bundles", "sudo apt install swupdate"),
+    ("rauc", "makes and checks RAUC bundles", "sudo apt install rauc squashfs-tools"),
+    ("mksquashfs", "makes the image in a RAUC bundle", "sudo apt install squashfs-tools"),
+    ("mender-artifact", "makes and checks Mender artifacts", "sudo apt install mender-artifact"),
+    ("dpkg-deb", "makes and checks Debian packages", "sudo apt install dpkg"),
+    ("zstd", "makes deltas between bundles", "sudo apt install zstd"),
+)
+"""The tools of the bundle formats, likewise."""
 
 ARCHITECTURES = frozenset({"x86_64", "aarch64"})
 """Those that the runtime and the frameworks have Linux wheels for."""
@@ -125,7 +154,16 @@ def environment_check(environment: Environment) -> Check:
 def _programs() -> Iterator[Check]:
     for name, purpose, fix in PROGRAMS:
         yield judge("compiler", name, shutil.which(name), purpose, fix, nothing="not on PATH")
+    for name, purpose, fix in BUNDLERS:
+        yield judge("bundle", name, shutil.which(name), purpose, fix, nothing="not on PATH")
 
 
-CHECKS: tuple[Callable[[], Iterator[Check]], ...] = (_machine, _packages, _environments, _programs)
+def _bundle_programs() -> Iterator[Check]:
+    beside = str(Path(sys.executable).parent)
+    for name, purpose, fix in BUNDLE_PROGRAMS:
+        found = shutil.which(name, path=beside) or shutil.which(name)
+        yield judge("bundle", name, found, purpose, fix, nothing="not on PATH")
+
+
+CHECKS: tuple[Callable[[], Iterator[Check]], ...] = (_machine, _packages, _environments, _programs, _bundle_programs)
 """What ``edgekit doctor`` looks at, in this order."""

@@ -80,7 +80,7 @@ def test_json_has_every_check(capsys: pytest.CaptureFixture[str]) -> None:
     assert (code, document["schema_version"]) == (0, 1)
     checks = {check["name"]: check for check in document["checks"]}
     assert {"python", "architecture", "ai-edge-litert", "torch", "onnxruntime", "onnx2tf"} <= set(checks)
-    assert {"machine", "package", "environment", "compiler", "sensor", "permission"} <= {
+    assert {"machine", "package", "environment", "compiler", "bundle", "sensor", "permission"} <= {
         check["group"] for check in document["checks"]
     }
     assert all(check["fix"] for check in document["checks"] if check["state"] != "ok")
