@@ -2,10 +2,8 @@
 
 import platform
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from importlib import metadata
-from pathlib import Path
 
 from packaging.requirements import Requirement
 
@@ -28,23 +26,10 @@ PACKAGES: tuple[tuple[str, str, str], ...] = (
     ("swugenerator", "makes SWUpdate bundles", 'pip install "edgekit[bundle]"'),
     ("imgtool", "signs MCUboot images", 'pip install "edgekit[bundle]"'),
     ("cyclonedx-python-lib", "writes the SBOM of a bundle", 'pip install "edgekit[bundle]"'),
-    ("cyclonedx-python-lib", "writes the SBOM of bundles", 'pip install "edgekit[bundle]"'),
     ("asn1crypto", "reads the signatures of bundles", 'pip install "edgekit[bundle]"'),
     ("tflite-micro", "runs models for microcontrollers (Linux on x86-64)", 'pip install "edgekit[micro]"'),
 )
 """Package, what it is for, what installs it."""
-
-BUNDLE_PROGRAMS: tuple[tuple[str, str, str], ...] = (
-    ("swugenerator", "makes bundles for SWUpdate", 'pip install "edgekit[bundle]"'),
-    ("swupdate", "checks them", "sudo apt install swupdate"),
-    ("rauc", "makes and checks bundles for RAUC", "sudo apt install rauc"),
-    ("mksquashfs", "packs bundles for RAUC", "sudo apt install squashfs-tools"),
-    ("mender-artifact", "makes and checks bundles for Mender", "sudo apt install mender-artifact"),
-    ("dpkg-deb", "makes and checks Debian packages", "sudo apt install dpkg"),
-    ("imgtool", "signs MCUboot images", 'pip install "edgekit[bundle]"'),
-    ("zstd", "makes deltas between bundles", "sudo apt install zstd"),
-)
-"""As ``PROGRAMS``; pip puts some beside this Python, which need not be on PATH."""
 
 PROGRAMS: tuple[tuple[str, str, str], ...] = (
     ("edgetpu_compiler", "compiles for Coral", "Install it from Coral: https://coral.ai/docs/edgetpu/compiler/"),
@@ -158,12 +143,5 @@ def _programs() -> Iterator[Check]:
         yield judge("bundle", name, shutil.which(name), purpose, fix, nothing="not on PATH")
 
 
-def _bundle_programs() -> Iterator[Check]:
-    beside = str(Path(sys.executable).parent)
-    for name, purpose, fix in BUNDLE_PROGRAMS:
-        found = shutil.which(name, path=beside) or shutil.which(name)
-        yield judge("bundle", name, found, purpose, fix, nothing="not on PATH")
-
-
-CHECKS: tuple[Callable[[], Iterator[Check]], ...] = (_machine, _packages, _environments, _programs, _bundle_programs)
+CHECKS: tuple[Callable[[], Iterator[Check]], ...] = (_machine, _packages, _environments, _programs)
 """What ``edgekit doctor`` looks at, in this order."""
