@@ -2,7 +2,7 @@
 
 import random
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -31,6 +31,10 @@ pytestmark = pytest.mark.unit
 PAYLOAD = bytes(range(256)) * 8
 FLIPS = 300
 ALGORITHMS: tuple[Algorithm, ...] = ("p256", "ed25519", "rsa")
+every_algorithm = pytest.mark.parametrize(
+    "algorithm", [pytest.param(name, marks=() if name == "p256" else pytest.mark.slow) for name in ALGORITHMS]
+)
+Signers = Callable[[Algorithm], "Signer"]
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,8 @@ def signed(keys: Path, scratch: Path, settings: Mapping[str, str] | None = None,
 
 
 @pytest.fixture(scope="module")
-def signers(tmp_path_factory: pytest.TempPathFactory) -> dict[Algorithm, Signer]:
+def signers(tmp_path_factory: pytest.TempPathFactory) -> Signers:
+    """A signer for each kind of key, made when it is asked for."""
     folder = tmp_path_factory.mktemp("signers")
 
     @cache
@@ -72,17 +77,17 @@ def signers(tmp_path_factory: pytest.TempPathFactory) -> dict[Algorithm, Signer]
         keys = make_keys(folder / algorithm, algorithms={"mcuboot": algorithm})
         return Signer(keys=keys, image=signed(keys, folder / f"{algorithm}-scratch"))
 
-    return {algorithm: make(algorithm) for algorithm in ALGORITHMS}
+    return make
 
 
 @pytest.fixture(scope="module")
-def signer(signers: dict[Algorithm, Signer]) -> Signer:
-    return signers["p256"]
+def signer(signers: Signers) -> Signer:
+    return signers("p256")
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_what_imgtool_makes_is_accepted(signers: dict[Algorithm, Signer], algorithm: Algorithm, tmp_path: Path) -> None:
-    signer = signers[algorithm]
+@every_algorithm
+def test_what_imgtool_makes_is_accepted(signers: Signers, algorithm: Algorithm, tmp_path: Path) -> None:
+    signer = signers(algorithm)
     found = signer.read(signer.image)
     assert (found.version, found.release, found.payload) == ((1, 2, 3, 0), "1.2.3", PAYLOAD)
     assert found.security_counter == (1 << 24) + (2 << 16) + 3  # imgtool's `auto`
@@ -90,19 +95,20 @@ def test_what_imgtool_makes_is_accepted(signers: dict[Algorithm, Signer], algori
     assert (told.tool, told.version) == ("imgtool", "2.5.0")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["p256", "ed25519"])
-def test_the_same_release_is_the_same_image(
-    signers: dict[Algorithm, Signer], algorithm: Algorithm, tmp_path: Path
-) -> None:
-    assert signed(signers[algorithm].keys, tmp_path) == signers[algorithm].image
+def test_the_same_release_is_the_same_image(signers: Signers, algorithm: Algorithm, tmp_path: Path) -> None:
+    assert signed(signers(algorithm).keys, tmp_path) == signers(algorithm).image
 
 
+@pytest.mark.slow
 def test_settings_decide_the_image(signer: Signer, tmp_path: Path) -> None:
     settings = {"security-counter": "7", "build-number": "9", "header-size": "0x80"}
     found = signer.read(signed(signer.keys, tmp_path, settings))
     assert (found.version, found.security_counter, found.header_bytes) == ((1, 2, 3, 9), 7, 128)
 
 
+@pytest.mark.slow
 def test_room_for_the_header_that_the_linker_left_is_used(signer: Signer, tmp_path: Path) -> None:
     assert signer.read(signed(signer.keys, tmp_path, reserved=True)).payload == PAYLOAD
 
@@ -133,24 +139,25 @@ def test_versions_as_imgtool_takes_them() -> None:
     assert image_version("1.0.0", 12) == "1.0.0+12"
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_another_key_is_refused(signers: dict[Algorithm, Signer], algorithm: Algorithm, tmp_path: Path) -> None:
+@every_algorithm
+def test_another_key_is_refused(signers: Signers, algorithm: Algorithm, tmp_path: Path) -> None:
     other = make_keys(tmp_path / "other", algorithms={"mcuboot": algorithm})
     certificate = checked_certificate(read_trust(other), "mcuboot", NOW)
     with pytest.raises(IntegrityError, match=r"model.bin was signed with another key than mcuboot.crt\."):
-        read_image(signers[algorithm].image, certificate, name="model.bin")
+        read_image(signers(algorithm).image, certificate, name="model.bin")
     with pytest.raises(IntegrityError, match=r"imgtool refuses model.bin: .*"):
-        check_image(signers[algorithm].image, certificate, tmp_path, name="model.bin")
+        check_image(signers(algorithm).image, certificate, tmp_path, name="model.bin")
 
 
-def test_another_kind_of_key_is_refused(signers: dict[Algorithm, Signer]) -> None:
+@pytest.mark.slow
+def test_another_kind_of_key_is_refused(signers: Signers) -> None:
     with pytest.raises(IntegrityError, match="not signed with the kind of key"):
-        signers["p256"].read(signers["ed25519"].image)
+        signers("p256").read(signers("ed25519").image)
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_a_flipped_bit_anywhere_is_refused(signers: dict[Algorithm, Signer], algorithm: Algorithm) -> None:
-    signer = signers[algorithm]
+@every_algorithm
+def test_a_flipped_bit_anywhere_is_refused(signers: Signers, algorithm: Algorithm) -> None:
+    signer = signers(algorithm)
     generator = random.Random(20261121)
     ends = (*range(HEADER.size), *range(len(signer.image) - 120, len(signer.image)))
     for at in {*ends, *generator.sample(range(len(signer.image)), FLIPS)}:
@@ -241,6 +248,7 @@ def test_the_tree_has_the_package_and_the_image(signer: Signer, artifact: Artifa
     )
 
 
+@pytest.mark.slow
 def test_a_firmware_is_signed_beside_the_model(signer: Signer, artifact: Artifact, tmp_path: Path) -> None:
     firmware = tmp_path / "app.bin"
     firmware.write_bytes(b"\0\x80\0\x20" + bytes(996) + artifact.model.read_bytes() + bytes(50))
@@ -272,6 +280,7 @@ def test_a_firmware_that_is_none(
     assert caught.value.hint
 
 
+@pytest.mark.slow
 def test_a_model_in_a_slot_of_its_own_is_said(signer: Signer, artifact: Artifact, tmp_path: Path) -> None:
     firmware = tmp_path / "app.bin"
     firmware.write_bytes(bytes(512) + b"\0\x80\0\x20" + bytes(996))
@@ -294,6 +303,7 @@ def test_an_image_of_another_model_is_refused_though_the_tree_is_signed(
         open_envelope(data, signer.trust, NOW)
 
 
+@pytest.mark.slow
 def test_an_image_of_another_version_is_refused(signer: Signer, artifact: Artifact, tmp_path: Path) -> None:
     settings = read_settings({})
     image = sign_image(artifact.model.read_bytes(), "1.2.4", settings, signer.keys, tmp_path, reserved=False)
@@ -323,9 +333,10 @@ def test_the_same_bundle_twice_is_the_same_bytes(signer: Signer, artifact: Artif
     assert outputs[0].read_bytes() == outputs[1].read_bytes()
 
 
-def test_a_device_is_told_what_its_bootloader_needs(signers: dict[Algorithm, Signer], artifact: Artifact) -> None:
+@pytest.mark.slow
+def test_a_device_is_told_what_its_bootloader_needs(signers: Signers, artifact: Artifact) -> None:
     for algorithm, kind in (("p256", "ECDSA_P256"), ("ed25519", "ED25519"), ("rsa", "RSA")):
-        found = device_files(None, signers[algorithm].trust, {})  # type: ignore[arg-type,index]
+        found = device_files(None, signers(algorithm).trust, {})  # type: ignore[arg-type]
         assert f"CONFIG_BOOT_SIGNATURE_TYPE_{kind}=y" in found.notes[0]
         assert any("SECURITY_COUNTER" in note for note in found.notes)
 
