@@ -74,7 +74,7 @@ class Accepted:
 def verify_bytes(data: bytes, trust: Trust, policy: Policy) -> Accepted:
     """Judge a whole file: its envelope, its tree, the policy, and that envelope and tree say the same.
 
-    Raises IntegrityError with the reason why it is refused, and nothing else, whatever the bytes are.
+    Whatever the bytes are, raises nothing but IntegrityError with the reason why it is refused.
     """
     name = detect(data)
     opened = load_envelope(name).open_envelope(data, trust, policy.now)
@@ -91,7 +91,7 @@ def verify_payload(payload: bytes, trust: Trust, policy: Policy) -> Tree:
 
 
 def check_policy(release: Release, policy: Policy) -> None:
-    """Whether this device may have it; raises IntegrityError."""
+    """Whether this device may have it; raises IntegrityError, and BundleError for a policy that is none."""
     if policy.target is not None and release.target != policy.target:
         raise refused(
             f"It is for the target {release.target}, and the device's is {policy.target}.",
@@ -104,7 +104,7 @@ def check_policy(release: Release, policy: Policy) -> None:
         )
     if policy.device_version is None:
         return
-    ours, theirs = parse_version(release.version), parse_version(policy.device_version)
+    ours, theirs = parse_version(release.version), parse_version(check_version(policy.device_version))
     if ours < theirs:
         raise refused(
             f"It is version {release.version}, older than the {policy.device_version} on the device.",
