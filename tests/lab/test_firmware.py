@@ -20,6 +20,7 @@ from edgekit.bundle.mcu.image import read_image
 from edgekit.bundle.mcu.view import PackageView, view_of
 from edgekit.bundle.sealed import read_sealed
 from edgekit.cache import Cache
+from edgekit.digests import sha256_file
 from edgekit.keys.trust import checked_certificate, read_trust
 from edgekit.micro.host import run_on_host
 from edgekit.plan import BuildOptions, plan
@@ -217,6 +218,23 @@ def test_cmake_asks_a_checkout_for_what_the_model_needs(
     said.unlink()
     cmake("-S", sources.package, "-B", tmp_path / "build", *options)
     assert not said.exists()  # made once
+
+
+def test_cmake_fetches_an_archive_of_that_digest_only(
+    built: dict[str, Sources], checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require("cmake", "g++", "make")
+    sources = built["nucleo-f446re"]
+    monkeypatch.setenv("STAND_IN", str(sources.stand_in))
+    monkeypatch.setenv("SAID", str(tmp_path / "said.json"))
+    archive = Path(shutil.make_archive(str(tmp_path / "archive"), "zip", checkout.parent, checkout.name))
+    url = f"-DTFLM_URL={archive.as_uri()}"
+    digest = sha256_file(archive)
+    cmake("-S", sources.package, "-B", tmp_path / "build", url, f"-DTFLM_SHA256={digest}")
+    assert json.loads((tmp_path / "said.json").read_text()) == []  # no kernels but the reference ones on this machine
+    cmake("--build", tmp_path / "build", "-j2")
+    with pytest.raises(AssertionError, match=r"[Hh]ash"):
+        cmake("-S", sources.package, "-B", tmp_path / "other", url, f"-DTFLM_SHA256={'0' * 64}")
 
 
 def test_cmake_says_what_is_no_tflite_micro(built: dict[str, Sources], tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def test_zephyr_and_arduino_find_their_files() -> None:
 
 def test_tflite_micro_is_pinned_with_its_digest() -> None:
     text = texts()["cmake/tflm.cmake"]
-    assert f'set(TFLM_COMMIT "{TFLM.commit}"' in text
+    assert f'set(TFLM_URL "https://github.com/tensorflow/tflite-micro/archive/{TFLM.commit}.zip"' in text
     assert f'set(TFLM_SHA256 "{TFLM.sha256}"' in text
 
 

@@ -7,8 +7,9 @@
 include(FetchContent)
 
 set(TFLM_DIR "" CACHE PATH "a checkout of tflite-micro, or a folder that its create_tflm_tree.py made; empty: fetch it")
-set(TFLM_COMMIT "b75c6ff4e2270047f2b48fa01f833c8101c31f43" CACHE STRING "what is fetched")
-set(TFLM_SHA256 "ac3e675b71c55529a32d19a8cf0912413c1d1b9a551512e2665883a1666fb0ba" CACHE STRING "of its archive; empty: not checked")
+set(TFLM_URL "https://github.com/tensorflow/tflite-micro/archive/b75c6ff4e2270047f2b48fa01f833c8101c31f43.zip"
+  CACHE STRING "archive that is fetched")
+set(TFLM_SHA256 "ac3e675b71c55529a32d19a8cf0912413c1d1b9a551512e2665883a1666fb0ba" CACHE STRING "of the archive; empty: not checked")
 option(TFLM_CMSIS_NN "kernels of CMSIS-NN, for Cortex-M" ${CMAKE_CROSSCOMPILING})
 set(TFLM_ETHOS_U "" CACHE STRING "u55, u65 or u85: with the NPU's driver; empty: without")
 set(TFLM_MAKE_OPTIONS "" CACHE STRING "more for TFLite Micro's Makefile, such as CMSIS_NN_PATH=... ETHOSU_DRIVER_PATH=...")
@@ -17,8 +18,10 @@ if(NOT TFLM_DIR)
   if(TFLM_SHA256)
     set(tflm_hash URL_HASH SHA256=${TFLM_SHA256})
   endif()
-  FetchContent_Declare(tflite_micro
-    URL https://github.com/tensorflow/tflite-micro/archive/${TFLM_COMMIT}.zip ${tflm_hash})
+  if(POLICY CMP0135)
+    cmake_policy(SET CMP0135 NEW)  # files are as old as their unpacking: another archive is built again
+  endif()
+  FetchContent_Declare(tflite_micro URL ${TFLM_URL} ${tflm_hash})
   FetchContent_MakeAvailable(tflite_micro)
   set(tflm_checkout ${tflite_micro_SOURCE_DIR})
 else()
