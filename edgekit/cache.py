@@ -21,7 +21,7 @@ import msgspec
 LOG = logging.getLogger(__name__)
 INDEX = "index.json"
 DEFAULT_LIMIT_MIB = 2048
-Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$")]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$(?!\n)")]
 """Of a file in an entry: below it, wherever the cache came from."""
 
 

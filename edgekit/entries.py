@@ -12,9 +12,9 @@ from edgekit.project import Classification, Detection, ModelName, Preprocessing,
 from edgekit.target import IoName, PrecisionName
 from edgekit_converters.types import Calibrator, Fidelity, Scheme
 
-Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$(?!\n)")]
 RelativePath = Annotated[
-    str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*){0,3}$")
+    str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*){0,3}$(?!\n)")
 ]
 
 

@@ -12,10 +12,10 @@ from edgekit.errors import ProjectError
 from edgekit.target import CompilerName, IoName, PositiveInt, PrecisionName
 from edgekit_converters.types import Calibrator
 
-ModelName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
-Fraction = Annotated[str, msgspec.Meta(pattern=r"^\d+(\.\d+)?(pt|%)$")]
+ModelName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$(?!\n)")]
+Fraction = Annotated[str, msgspec.Meta(pattern=r"^\d+(\.\d+)?(pt|%)$(?!\n)")]
 """``1pt`` (percentage points) or ``1%`` (of the value); a bare number is refused."""
-PathText = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]+$")]
+PathText = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]+$(?!\n)")]
 """A path as the file system takes it: not empty, no NUL."""
 Pixels = Annotated[int, msgspec.Meta(ge=1, le=8192)]
 CalibratorName = Calibrator | Literal["auto"]

@@ -18,8 +18,8 @@ Mebibytes = Annotated[int, msgspec.Meta(ge=1, le=2**24)]
 """Up to 16 TiB; Linux on a board has no less than a few MiB."""
 Kibibytes = Annotated[int, msgspec.Meta(ge=1, le=2**22)]
 """Up to 4 GiB: caches, on-chip memory, a microcontroller's flash."""
-Url = Annotated[str, msgspec.Meta(pattern=r"^https?://\S+$")]
-Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+Url = Annotated[str, msgspec.Meta(pattern=r"^https?://\S+$(?!\n)")]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$(?!\n)")]
 CompilerName = Literal["edgetpu", "vela", "litert-aot", "rknn", "hailo", "tensorrt"]
 PrecisionName = Precision
 IoName = IoDtype

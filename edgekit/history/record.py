@@ -11,7 +11,9 @@ from edgekit.bench.versus.comparison import ComparisonReport
 from edgekit.documents import Document
 
 ID = re.compile(r"(?P<stamp>\d{8}T\d{6})-[a-z0-9-]+-(?P<fraction>[0-9a-f]{4})")
-RunId = Annotated[str, msgspec.Meta(pattern=f"^{ID.pattern.replace('?P<stamp>', '').replace('?P<fraction>', '')}$")]
+RunId = Annotated[
+    str, msgspec.Meta(pattern=f"^{ID.pattern.replace('?P<stamp>', '').replace('?P<fraction>', '')}$(?!\\n)")
+]
 Report = BenchmarkReport | ComparisonReport
 Kind = Literal["bench", "compare"]
 TICKS = 1 << 16

@@ -50,7 +50,7 @@ class EvaluationEntry(Document, frozen=True, kw_only=True):
 
     metric: str
     samples: int
-    sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+    sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$(?!\n)")]
     source: float
     """Metric of the float model."""
     model: float

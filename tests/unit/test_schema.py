@@ -1,6 +1,7 @@
 """The published schemas are those of the classes, and real documents satisfy them."""
 
 import json
+import re
 import tomllib
 from pathlib import Path
 
@@ -29,3 +30,10 @@ def test_a_wrong_target_does_not() -> None:
     document["cpu"]["cores"] = "four"
     with pytest.raises(jsonschema.ValidationError, match="four"):
         jsonschema.validate(document, json.loads(schema("target")))
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_no_pattern_takes_a_line_break_at_the_end(name: str) -> None:
+    """``$`` alone matches before one, in Python: a name with it is a path with it."""
+    patterns = re.findall(r'"pattern": ("(?:[^"\\]|\\.)*")', schema(name))
+    assert all(json.loads(pattern).endswith(r"$(?!\n)") for pattern in patterns)

@@ -16,7 +16,7 @@ MODULE = "edgekit"
 SCRIPT = "ArtifactCommit_Enter_00_edgekit"
 """State script: Mender runs it before the commit, and rolls back when it fails."""
 MEMBERS = ("header-info", f"scripts/{SCRIPT}", "headers/0000/type-info")
-Text = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/+-]{0,199}$")]
+Text = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/+-]{0,199}$(?!\n)")]
 _DEPENDS = re.compile(r"([A-Za-z0-9][A-Za-z0-9._/+-]{0,199}):([A-Za-z0-9][A-Za-z0-9._/+-]{0,199})")
 
 

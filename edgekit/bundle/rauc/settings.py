@@ -28,7 +28,7 @@ class Settings(Document, frozen=True, kw_only=True, rename="kebab"):
     format: Literal["plain", "verity"] = "verity"
     slot_a: DevicePath = "/dev/disk/by-partlabel/model-a"
     slot_b: DevicePath = "/dev/disk/by-partlabel/model-b"
-    rauc: Annotated[str, msgspec.Meta(pattern=r"^[1-9]\d{0,3}\.\d{1,4}(\.\d{1,4})?$")] = "1.8"
+    rauc: Annotated[str, msgspec.Meta(pattern=r"^[1-9]\d{0,3}\.\d{1,4}(\.\d{1,4})?$(?!\n)")] = "1.8"
     configuration: DevicePath = "/etc/rauc"
     program: DevicePath = "/usr/lib/edgekit/edgekit-slot"
     run: DevicePath = "/run/edgekit"
