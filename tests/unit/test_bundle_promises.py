@@ -2,7 +2,7 @@
 
 import random
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -36,9 +36,16 @@ FLIPS, CUTS = 100, 25
 LATE = NOW + timedelta(days=DAYS, seconds=1)
 EARLY = NOW - timedelta(days=2)
 pytestmark = pytest.mark.unit
-every_format = pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.xdist_group(f"bundle-{name}")) for name in ENVELOPES]
-)
+
+
+def each(names: Iterable[Format]) -> pytest.MarkDecorator:
+    """One test a format; those of a format share a worker, which makes its bundles once."""
+    return pytest.mark.parametrize(
+        "name", [pytest.param(name, marks=pytest.mark.xdist_group(f"bundle-{name}")) for name in names]
+    )
+
+
+every_format = each(ENVELOPES)
 
 
 @dataclass(frozen=True)
@@ -221,7 +228,7 @@ ARCHIVES: dict[Format, tuple[Read, Write]] = {
 """Formats that are an archive, as it is read and written canonically; RAUC's is a file system."""
 
 
-@pytest.mark.parametrize("name", ARCHIVES)
+@each(ARCHIVES)
 def test_members_added_removed_reordered_renamed_or_swapped_are_refused(name: Format, shop: Workshop) -> None:
     data, (read, write) = shop.bytes(name), ARCHIVES[name]
     members = read(data)
@@ -246,7 +253,7 @@ def test_members_added_removed_reordered_renamed_or_swapped_are_refused(name: Fo
                 refusal(again, shop.trust)
 
 
-@pytest.mark.parametrize("name", ARCHIVES)
+@each(ARCHIVES)
 def test_parts_of_two_good_releases_do_not_make_a_third(name: Format, shop: Workshop) -> None:
     data, (read, write) = shop.bytes(name), ARCHIVES[name]
     other = shop.bytes(name, version="1.3.0")
