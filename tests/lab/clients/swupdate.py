@@ -4,14 +4,10 @@ Each command of the device is a boot: folders are bound to the places that SWUpd
 /etc/fstab would, and all of it is a process namespace that can lose its power. /var/lib is a disk: it stays.
 """
 
-import contextlib
 import os
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,8 +19,9 @@ from edgekit.agent.state import read_state
 from edgekit.bundle.entries import Release
 from edgekit.bundle.envelopes import load_envelope
 from edgekit.keys.trust import read_trust
+from tests.lab.clients.power import power_on
 from tests.lab.clients.types import Outcome
-from tests.lab.machine import children, require, run
+from tests.lab.machine import require, run
 
 PROGRAMS = ("swupdate", "unshare", "mount", "losetup", "mkfs.ext4", "awk", "flock")
 ROOT = "/var/lib/edgekit"
@@ -79,33 +76,8 @@ class Swupdate:
 
     def run(self, *words: str | Path, kill_after_s: float | None = None) -> Outcome:
         """A command on the device after a boot; ``accepted`` when it exits 0."""
-        started = time.monotonic()
-        process = subprocess.Popen(
-            [
-                *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
-                *("sh", str(self.top / "boot")),
-                *("env", "-i", *(f"{name}={value}" for name, value in self.environment.items())),
-                *map(str, words),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )  # fmt: skip
-        killed = False
-        try:
-            output, _ = process.communicate(timeout=60 if kill_after_s is None else kill_after_s)
-        except subprocess.TimeoutExpired:
-            killed = True
-            for pid in children(process.pid)[:1]:  # pid 1 of the namespace: the kernel ends all that is in it
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            output, _ = process.communicate(timeout=30)
-            if kill_after_s is None:
-                raise AssertionError(f"{words} did not end: {output[-2000:]}") from None
-        seconds = time.monotonic() - started
-        return Outcome(accepted=process.returncode == 0, killed=killed, output=output, seconds=seconds)
+        command = ["sh", self.top / "boot", *words]
+        return power_on(command, environment=self.environment, kill_after_s=kill_after_s)
 
     def install(self, bundle: Path, *arguments: str, kill_after_s: float | None = None) -> Outcome:
         """``edgekit-swupdate install``; further ``arguments`` go to swupdate, and the last of a kind counts there."""
@@ -125,8 +97,10 @@ class Swupdate:
         for activation in reversed(state.history):
             if activation.digest == digest and activation.release:
                 return activation.release.version
-        assert state.pending is not None, f"{digest} is active, and no release is known by it"
-        return "unconfirmed"
+        # a switch that is not confirmed yet: its release is still where SWUpdate unpacked it
+        release = read_release(f"{self.place.root}/incoming/{self.model}")
+        assert (state.pending is not None, release.digest) == (True, digest)
+        return release.named.version
 
     def _active_slot(self) -> str | None:
         if not (self.slots / "current").is_symlink():
