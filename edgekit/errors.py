@@ -11,7 +11,8 @@ EdgekitError                  1   error: message, cause, what to do
 ├── MicroError                1   TFLite Micro on this machine: missing, or its process died
 ├── PlotError                 1   a plot that cannot be drawn or written
 ├── MeterError                1   an external power meter, its library, or how it is named
-├── BundleError               1   a bundle that cannot be made, or the tool of its format is missing
+├── BundleError               1   a bundle that cannot be made or read
+│   └── ToolMissingError          the tool of its format is not installed
 ├── KeysError                 1   a folder of signing keys that cannot be made or used
 ├── RunError                  1   a kept run that cannot be found, read or compared with
 ├── DeviceFaultError          1   the device answered and could not do it: no runtime, disk full, read-only
@@ -88,7 +89,11 @@ class MicroError(EdgekitError):
 
 
 class BundleError(EdgekitError):
-    """A bundle cannot be made, or the tool of its format is missing."""
+    """A bundle cannot be made, or a file that should be one cannot be read."""
+
+
+class ToolMissingError(BundleError):
+    """The tool of a bundle's format is not installed."""
 
 
 class KeysError(EdgekitError):

@@ -20,7 +20,8 @@ from edgekit.bundle.tree import ReleaseRequest, build_tree
 from edgekit.bundle.types import CreateRequest
 from edgekit.bundle.verify import Policy, Verified, check_version, verify_bundle
 from edgekit.documents import convert
-from edgekit.errors import BundleError
+from edgekit.errors import BundleError, ToolMissingError
+from edgekit.keys.types import Trust
 from edgekit.progress import Progress, silent
 from edgekit.project import Deploy
 from edgekit.target import load_target
@@ -87,7 +88,7 @@ def create_bundle(wanted: Wanted, *, now: datetime, progress: Progress = silent)
         # beside the output, so that one rename makes it appear
         with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as folder:
             made, payload_sha256 = _make(wanted, own, locked, Path(folder), now, progress)
-            verified = verify_bundle(made, trust, Policy(now=now), progress=progress)
+            verified, unasked = _verify(made, trust, Policy(now=now), progress)
             if verified.format != wanted.format or verified.payload_sha256 != payload_sha256:
                 raise BundleError(
                     f"What {wanted.format} made does not hold the release that it was given.",
@@ -104,7 +105,7 @@ def create_bundle(wanted: Wanted, *, now: datetime, progress: Progress = silent)
         path=wanted.output,
         verified=verified,
         seconds=time.monotonic() - started,
-        findings=(*findings, *unlocked),
+        findings=(*findings, *unlocked, *unasked),
     )
 
 
@@ -139,6 +140,20 @@ def _make(
         tree=tree, payload=payload, keys=wanted.keys, settings=own, scratch=folder / "envelope", now=now
     )
     return load_envelope(wanted.format).create(request), hashlib.sha256(payload).hexdigest()
+
+
+def _verify(made: Path, trust: Trust, policy: Policy, progress: Progress) -> tuple[Verified, tuple[Finding, ...]]:
+    """As `edgekit bundle verify`; where only the tool that checks is missing, a finding says so."""
+    try:
+        return verify_bundle(made, trust, policy, progress=progress), ()
+    except ToolMissingError as err:
+        finding = Finding(
+            name="tool-not-asked",
+            severity="warning",
+            message=f"The bundle was verified by edgekit alone: {err.message}",
+            fix=err.hint,
+        )
+        return verify_bundle(made, trust, policy, with_tool=False, progress=progress), (finding,)
 
 
 def release_request(wanted: Wanted, locked: Locked | None) -> ReleaseRequest:

@@ -7,17 +7,17 @@ from pathlib import Path
 
 from edgekit.compilers.process import ask, how_it_ended
 from edgekit.compilers.types import Ran
-from edgekit.errors import BundleError, CompilerError
+from edgekit.errors import BundleError, CompilerError, ToolMissingError
 
 TIMEOUT_S = 600.0
 
 
 def find_tool(name: str, *, install: str) -> str:
-    """Path of the program ``name``; raises BundleError that says how to ``install`` it."""
+    """Path of the program ``name``; raises ToolMissingError that says how to ``install`` it."""
     beside = Path(sys.executable).parent / name  # what pip installs with edgekit[bundle] need not be on PATH
     path = str(beside) if beside.is_file() else shutil.which(name)
     if path is None:
-        raise BundleError(f"{name} is not on this machine, and this format needs it.", hint=install)
+        raise ToolMissingError(f"{name} is not on this machine, and this format needs it.", hint=install)
     return path
 
 

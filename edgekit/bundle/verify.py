@@ -14,7 +14,7 @@ from edgekit.bundle.refusal import refused
 from edgekit.bundle.sealed import read_sealed
 from edgekit.bundle.types import MAX_BUNDLE_BYTES, RELEASE, Opened, ToolCheck, Tree
 from edgekit.documents import read_bounded
-from edgekit.errors import BundleError
+from edgekit.errors import BundleError, ToolMissingError
 from edgekit.keys.types import Purpose, Trust
 from edgekit.progress import Progress, silent
 
@@ -181,10 +181,9 @@ def read_bundle(path: Path) -> bytes:
 def _ask_tool(path: Path, trust: Trust, name: Format, scratch: Path) -> ToolCheck | None:
     try:
         return load_envelope(name).check(path, trust, scratch)
-    except BundleError as err:
-        raise BundleError(
-            err.message, hint=f"{err.hint} Or --skip-tool: edgekit's own check covers every byte."
-        ) from err
+    except ToolMissingError as err:
+        hint = f"{err.hint} Or --skip-tool: edgekit's own check covers every byte."
+        raise ToolMissingError(err.message, hint=hint) from err
 
 
 def _signer(purpose: Purpose, trust: Trust, now: datetime) -> Signer:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from edgekit.artifact import read_artifact
 from edgekit.bundle import mender, rauc, swupdate, tar
 from edgekit.bundle.deb import envelope as deb
 from edgekit.bundle.envelopes import ENVELOPES, detect, load_envelope
@@ -14,7 +15,7 @@ from edgekit.bundle.verify import Policy, verify_bundle
 from edgekit.cli import cli
 from edgekit.cli.bundle_create import FORMATS
 from edgekit.cli.failures import guarded
-from edgekit.errors import BundleError, IntegrityError
+from edgekit.errors import IntegrityError, ToolMissingError
 from edgekit.keys.trust import read_trust
 from tests.bundles import NOW, make_bundle, make_keys, tiny_artifact
 
@@ -149,13 +150,16 @@ def test_a_missing_tool_can_be_skipped_and_is_said(tmp_path: Path, monkeypatch: 
     made = make_bundle(tmp_path, "tar", keys=keys, artifact=tiny_artifact(tmp_path / "artifact"))
 
     def missing(*_: object) -> ToolCheck:
-        raise BundleError("tool is not on this machine.", hint="Install it.")
+        raise ToolMissingError("tool is not on this machine.", hint="Install it.")
 
     monkeypatch.setattr(tar, "check", missing)
-    with pytest.raises(BundleError, match="not on this machine") as caught:
+    with pytest.raises(ToolMissingError, match="not on this machine") as caught:
         verify_bundle(made.path, read_trust(keys), Policy(now=NOW))
     assert caught.value.hint.startswith("Install it. Or --skip-tool")
     assert verify_bundle(made.path, read_trust(keys), Policy(now=NOW), with_tool=False).tool is None
+    again = make_bundle(tmp_path, "tar", keys=keys, artifact=read_artifact(tmp_path / "artifact"))
+    assert again.findings[-1].name == "tool-not-asked"
+    assert again.findings[-1].message == "The bundle was verified by edgekit alone: tool is not on this machine."
 
 
 def test_the_formats_of_the_command_are_those_of_the_table() -> None:
