@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from edgekit.errors import IntegrityError, KeysError
+from edgekit.keys.ecdsa import lower_s
 from edgekit.keys.types import Trust
 
 if TYPE_CHECKING:
@@ -48,6 +49,16 @@ def verify_cms(signature: bytes, content: bytes | None, trust: Trust, now: datet
     if _write(certificate, signed) != signature:
         raise _refused("it is not in the one form that edgekit accepts")
     return bytes(message)
+
+
+def one_form(signature: bytes, trust: Trust) -> bytes:
+    """A CMS message that OpenSSL made a moment ago with the ``cms`` key, as ``verify_cms`` takes it.
+
+    Its ECDSA has the higher s in half of all cases. Raises IntegrityError, and KeysError without asn1crypto.
+    """
+    from edgekit.keys.trust import read_certificate
+
+    return _write(read_certificate(trust, "cms"), _parse(signature))
 
 
 def _parse(signature: bytes) -> "cms.SignedData":
@@ -118,6 +129,7 @@ def _write(certificate: "x509.Certificate", signed: "cms.SignedData") -> bytes:
     elliptic = isinstance(certificate.public_key(), EllipticCurvePublicKey)
     sha256 = cms.DigestAlgorithm.load(SHA256_DER)
     signer = signed["signer_infos"][0]
+    value = signer["signature"].native
     identifier = cms.IssuerAndSerialNumber({"issuer": leaf.issuer, "serial_number": leaf.serial_number})
     written = cms.SignerInfo(
         {
@@ -126,7 +138,7 @@ def _write(certificate: "x509.Certificate", signed: "cms.SignedData") -> bytes:
             "digest_algorithm": sha256,
             "signed_attrs": signer["signed_attrs"],
             "signature_algorithm": {"algorithm": "sha256_ecdsa" if elliptic else "rsassa_pkcs1v15"},
-            "signature": signer["signature"].native,
+            "signature": lower_s(value) if elliptic else value,
         }
     )
     content = {"content_type": "data", "content": signed["encap_content_info"]["content"].native}

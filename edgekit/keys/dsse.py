@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from edgekit.documents import write_json
 from edgekit.errors import IntegrityError
+from edgekit.keys.ecdsa import lower_s
 from edgekit.keys.types import Trust
 
 if TYPE_CHECKING:
@@ -67,6 +68,9 @@ def verify_dsse(data: bytes, payload_type: str, trust: Trust, now: datetime) -> 
         envelope.verify([key], threshold=1)
     except VerificationError as err:
         raise _refused("its signature does not fit: it was changed, or signed with another key") from err
+    signature = bytes.fromhex(envelope.signatures[key.keyid].signature)
+    if key.keytype == "ecdsa" and lower_s(signature) != signature:
+        raise _refused("its signature is not in the one form that edgekit writes")
     return envelope.payload
 
 
@@ -112,5 +116,5 @@ def _sign(key: "PrivateKey", data: bytes) -> bytes:
     if isinstance(key, ed25519.Ed25519PrivateKey):
         return key.sign(data)
     if isinstance(key, ec.EllipticCurvePrivateKey):
-        return key.sign(data, ec.ECDSA(SHA256(), deterministic_signing=True))
+        return lower_s(key.sign(data, ec.ECDSA(SHA256(), deterministic_signing=True)))
     return key.sign(data, padding.PKCS1v15(), SHA256())

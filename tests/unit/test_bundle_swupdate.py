@@ -19,6 +19,7 @@ from edgekit.bundle.swupdate.libconfig import read_libconfig, write_libconfig
 from edgekit.bundle.swupdate.settings import read_settings
 from edgekit.bundle.types import CreateRequest, DeviceFiles, Tree
 from edgekit.errors import BundleError, IntegrityError
+from edgekit.keys.cms import one_form
 from edgekit.keys.trust import private_key, read_trust
 from tests.bundles import NOW, make_keys
 
@@ -137,24 +138,10 @@ def signed(keys: Path, folder: Path, said: str, files: dict[str, bytes]) -> byte
     """A .swu that the right key signed, whatever it says."""
     folder.mkdir()
     (folder / "sw-description").write_text(said)
-    command = [
-        *(
-            "openssl",
-            "cms",
-            "-sign",
-            "-in",
-            "sw-description",
-            "-out",
-            "sig",
-            "-outform",
-            "DER",
-            "-nosmimecap",
-            "-binary",
-        ),
-        *("-signer", str(keys / "public/cms.crt"), "-inkey", str(private_key(keys, "cms"))),
-    ]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True)
-    members = {"sw-description": said.encode(), "sw-description.sig": (folder / "sig").read_bytes(), **files}
+    command = ["openssl", "cms", "-sign", "-in", "sw-description", "-outform", "DER", "-nosmimecap", "-binary"]
+    command += ["-signer", str(keys / "public/cms.crt"), "-inkey", str(private_key(keys, "cms"))]
+    signature = subprocess.run(command, cwd=folder, check=True, capture_output=True).stdout
+    members = {"sw-description": said.encode(), "sw-description.sig": one_form(signature, read_trust(keys)), **files}
     return write_cpio([Member(name=name, data=data) for name, data in members.items()])
 
 

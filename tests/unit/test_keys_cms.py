@@ -10,13 +10,15 @@ from asn1crypto import cms, core
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key, pkcs7
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgekit.errors import IntegrityError
-from edgekit.keys.cms import verify_cms
+from edgekit.keys.cms import one_form, verify_cms
+from edgekit.keys.ecdsa import ORDER, lower_s
 from edgekit.keys.new import new_keys
 from edgekit.keys.trust import read_trust
 from edgekit.keys.types import Algorithm
@@ -26,11 +28,22 @@ pytestmark = [
     pytest.mark.unit,
     pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not on this machine: apt install openssl"),
 ]
+LONGEST_ECDSA = 72
+"""Bytes of DER on P-256; RSA has more."""
 CONTENT = b"software = { };\n"
 
 
 def signed(keys: Path, *options: str, purpose: str = "cms", content: bytes = CONTENT) -> bytes:
-    """As the update systems' own tools do it."""
+    """As the update systems' own tools do it, again and again until ECDSA's s is the lower one."""
+    while True:
+        message = signed_once(keys, *options, purpose=purpose, content=content)
+        value = cms.ContentInfo.load(message)["content"]["signer_infos"][0]["signature"].native
+        if len(value) > LONGEST_ECDSA or lower_s(value) == value:
+            return message
+
+
+def signed_once(keys: Path, *options: str, purpose: str = "cms", content: bytes = CONTENT) -> bytes:
+    """Whatever OpenSSL makes."""
     command = [
         "openssl", "cms", "-sign", "-outform", "DER", "-nosmimecap", "-binary",
         "-signer", str(keys / f"public/{purpose}.crt"), "-inkey", str(keys / f"private/{purpose}.key"), *options,
@@ -53,6 +66,20 @@ def detached(keys: Path) -> bytes:
 @pytest.fixture(scope="module")
 def attached(keys: Path) -> bytes:
     return signed(keys, "-nodetach")
+
+
+def test_the_mirror_of_a_signature_is_refused_and_put_right_by_who_made_it(keys: Path, detached: bytes) -> None:
+    """(r, n - s) is as good as (r, s), and needs no key."""
+    info = cms.ContentInfo.load(detached)
+    signer = info["content"]["signer_infos"][0]
+    r, s = decode_dss_signature(signer["signature"].native)
+    signer["signature"] = encode_dss_signature(r, ORDER - s)
+    mirror = info.dump(force=True)
+    trust = read_trust(keys)
+    assert len(mirror) - len(detached) in {0, 1}
+    with pytest.raises(IntegrityError, match="not in the one form"):
+        verify_cms(mirror, CONTENT, trust, NOW)
+    assert one_form(mirror, trust) == detached
 
 
 @pytest.mark.parametrize("algorithm", ["p256", "rsa"])

@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +14,7 @@ from edgekit.documents import write_json
 from edgekit.errors import IntegrityError, KeysError
 from edgekit.keys import dsse
 from edgekit.keys.dsse import sign_dsse, verify_dsse
+from edgekit.keys.ecdsa import ORDER
 from edgekit.keys.new import new_keys
 from edgekit.keys.trust import read_trust
 from edgekit.keys.types import Algorithm
@@ -42,6 +44,17 @@ def test_signed_twice_is_the_same_bytes_and_verifies(tmp_path: Path, algorithm: 
     assert data == sign_dsse(b"payload\x00\xff", KIND, keys)
     assert verify_dsse(data, KIND, read_trust(keys), NOW) == b"payload\x00\xff"
     assert verify_dsse(data, KIND, read_trust(keys / "public"), NOW) == b"payload\x00\xff"
+
+
+def test_the_mirror_of_a_signature_is_refused(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    new_keys(keys, algorithms={"release": "p256"}, days=30, organization=None, ca=None, now=NOW)
+    value = json.loads(sign_dsse(b"payload", KIND, keys))
+    r, s = decode_dss_signature(base64.b64decode(value["signatures"][0]["sig"]))
+    assert s <= ORDER // 2
+    value["signatures"][0]["sig"] = base64.b64encode(encode_dss_signature(r, ORDER - s)).decode()
+    with pytest.raises(IntegrityError, match="not in the one form"):
+        verify_dsse(write_json(value), KIND, read_trust(keys), NOW)
 
 
 @pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.slow)])

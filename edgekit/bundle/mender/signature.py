@@ -10,12 +10,11 @@ from datetime import datetime
 from pathlib import Path
 
 from edgekit.bundle.refusal import refused
+from edgekit.keys.ecdsa import ORDER, lower_s
 from edgekit.keys.types import Trust
 
 HALF_BYTES = 32
 """Of r and of s on P-256."""
-ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
-"""Of P-256 (SEC 2, 2.4.2)."""
 
 
 def sign_manifest(manifest: bytes, keys: Path) -> bytes:
@@ -32,9 +31,8 @@ def sign_manifest(manifest: bytes, keys: Path) -> bytes:
 
     key = read_private_key(keys, "mender", read_certificate(read_trust(keys), "mender"))
     if isinstance(key, ec.EllipticCurvePrivateKey):
-        signature = key.sign(manifest, ec.ECDSA(SHA256(), deterministic_signing=True))
-        r, s = utils.decode_dss_signature(signature)
-        return base64.b64encode(b"".join(n.to_bytes(HALF_BYTES, "big") for n in (r, min(s, ORDER - s))))
+        signature = lower_s(key.sign(manifest, ec.ECDSA(SHA256(), deterministic_signing=True)))
+        return base64.b64encode(b"".join(n.to_bytes(HALF_BYTES, "big") for n in utils.decode_dss_signature(signature)))
     return base64.b64encode(key.sign(manifest, padding.PKCS1v15(), SHA256()))  # type: ignore[call-arg]  # rsa
 
 

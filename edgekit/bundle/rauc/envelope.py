@@ -17,7 +17,7 @@ from edgekit.bundle.refusal import refused
 from edgekit.bundle.tools import find_tool, make, run_tool
 from edgekit.bundle.types import CreateRequest, Opened, ToolCheck
 from edgekit.errors import BundleError
-from edgekit.keys.cms import verify_cms
+from edgekit.keys.cms import one_form, verify_cms
 from edgekit.keys.trust import private_key, read_trust
 from edgekit.keys.types import Trust
 
@@ -57,6 +57,9 @@ def create(request: CreateRequest) -> Path:
         ],
         environment={**os.environ, "SOURCE_DATE_EPOCH": "0"},
     )  # fmt: skip
+    signature, body = _split(memoryview(made.read_bytes()))
+    signature = one_form(signature, trust)
+    made.write_bytes(b"".join((body, signature, len(signature).to_bytes(LENGTH_BYTES, "big"))))
     return made
 
 

@@ -30,7 +30,7 @@ DESCRIPTION, SIGNATURE = "sw-description", "sw-description.sig"
 MEMBERS = (DESCRIPTION, SIGNATURE, PAYLOAD, HOOK)
 """In this order; sw-description must be first and its signature second."""
 GENERATOR = "Install it with pip install 'edgekit[bundle]'."
-SWUPDATE = "Install SWUpdate 2022.12 or newer: sudo apt install swupdate. Or leave its check out with --skip-tool."
+SWUPDATE = "Install SWUpdate 2022.12 or newer: sudo apt install swupdate."
 OPENSSL = "Install it with sudo apt install openssl."
 SUCCEEDED = "SWUPDATE successful"
 FAILED = re.compile(r"SWUPDATE failed \[\d+\] (?:ERROR : )?(.+)")
@@ -59,14 +59,17 @@ def create(request: CreateRequest) -> Path:
         ],
         folder=folder,
     )  # fmt: skip
-    made.write_bytes(_canonical(made.read_bytes()))
+    made.write_bytes(_canonical(made.read_bytes(), read_trust(request.keys)))
     return made
 
 
-def _canonical(made: bytes) -> bytes:
-    """The archive of swugenerator with headers that depend on nothing but the files."""
-    members = {member.name: member for member in _read_any(made)}
-    return write_cpio([Member(name=name, data=members[name].data) for name in MEMBERS])
+def _canonical(made: bytes, trust: Trust) -> bytes:
+    """The archive of swugenerator with headers that depend on nothing but the files, and its signature in one form."""
+    from edgekit.keys.cms import one_form
+
+    members = {member.name: member.data for member in _read_any(made)}
+    members[SIGNATURE] = one_form(members[SIGNATURE], trust)
+    return write_cpio([Member(name=name, data=members[name]) for name in MEMBERS])
 
 
 def _read_any(data: bytes) -> list[Member]:
