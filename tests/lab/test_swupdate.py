@@ -150,13 +150,13 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def test_a_hook_that_outlives_swupdate_is_waited_for(mode: str, device: Swupdate, bundles: Bundles) -> None:
-    """Only swupdate itself is killed, in the middle of the self-test; the next installation starts at once."""
+    """SWUpdate and edgekit-swupdate are killed during the self-test, their hook is not; the next starts at once."""
     assert device.install(bundles("1.0.0", mode)).accepted
     second, third = bundles("1.1.0", mode), bundles("1.2.0", mode)
     script = (
-        f"sh {device.program} install {second} & "
+        f"sh {device.program} install {second} & first=$!; "
         f"until [ -e {ROOT}/incoming/demo.log ]; do sleep 0.01; done; "
-        f"sleep 0.1; kill -9 $(pidof swupdate); sh {device.program} install {third}"
+        f"sleep 0.1; kill -9 $(pidof swupdate) $first; sh {device.program} install {third}"
     )
     outcome = device.run("sh", "-c", script)
     if not outcome.accepted:  # the hook made the slot active that was to be filled
@@ -164,6 +164,16 @@ def test_a_hook_that_outlives_swupdate_is_waited_for(mode: str, device: Swupdate
         assert device.active() == "1.1.0"
         assert device.install(third).accepted
     assert device.active() == "1.2.0"
+
+
+@pytest.mark.parametrize("mode", ["directory"], indirect=True)
+def test_two_do_not_install_at_a_time(device: Swupdate, bundles: Bundles) -> None:
+    bundle = bundles("1.0.0", "directory")
+    install = f"sh {device.program} install {bundle}"
+    outcome = device.run("sh", "-c", f"{install} & sleep 0.2; {install}; status=$?; wait; exit $status")
+    assert not outcome.accepted
+    assert "FAILED: SWUpdate is running" in outcome.output
+    assert device.active() == "1.0.0"
 
 
 def _changed(path: Path, folder: Path, change: Callable[[list[Member]], list[Member]]) -> Path:

@@ -30,9 +30,15 @@ install() {
   TMPDIR=${TMPDIR:-/tmp}/edgekit-swupdate
   export TMPDIR
   mkdir -p "$TMPDIR"
+  exec 8>"$TMPDIR/lock"
+  # two at a time would write into one slot
+  if ! flock -n 8 || pidof swupdate >/dev/null; then
+    printf 'edgekit: FAILED: SWUpdate is running. Stop its service, or install with swupdate-client %s\n' "$image" >&2
+    return 1
+  fi
   rm -f "$TMPDIR/sockinstctrl" "$TMPDIR/swupdateprog"
   # shellcheck disable=SC2046 # words without blanks
-  swupdate -f /etc/swupdate.cfg $(arguments) "$@" >"$TMPDIR/log" 2>&1 &
+  swupdate -f /etc/swupdate.cfg $(arguments) "$@" >"$TMPDIR/log" 2>&1 8>&- &
   server=$!
   trap 'kill "$server" 2>/dev/null' EXIT
   tries=0
@@ -46,7 +52,7 @@ install() {
   done
   sleep 0.3 # its installer starts after its sockets
   status=0
-  swupdate-client -p "$image" >/dev/null || status=1
+  swupdate-client -p "$image" >/dev/null 8>&- || status=1
   grep -q '^\[INFO \] : SWUPDATE successful' "$TMPDIR/log" || status=1
   cat "$TMPDIR/log"
   return "$status"
