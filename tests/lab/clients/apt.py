@@ -124,9 +124,9 @@ class Apt:
         return f"/srv/{bundle.name}"
 
     def install(self, bundle: Path, *, kill_after_s: float | None = None) -> Outcome:
-        """What a fleet's script does: end what was interrupted, then install."""
+        """What a fleet's script does: end what was interrupted, then install, whatever apt thinks of its version."""
         self.run("dpkg", "--configure", "-a")  # where a bad version is half-configured this fails, and nothing is lost
-        return self.apt("install", self.bring(bundle), kill_after_s=kill_after_s)
+        return self.apt("install", "--allow-downgrades", self.bring(bundle), kill_after_s=kill_after_s)
 
     def active(self) -> str | None:
         """Version that an application gets now; AssertionError where it is not whole."""
