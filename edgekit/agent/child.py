@@ -20,6 +20,8 @@ ENDLESS_HINT = "A delegate's library that writes where it should not does that; 
 ERROR_FIELDS = {"kind", "message", "hint", "details"}
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 """What holds the package ``edgekit``: the zipapp itself, or a folder."""
+START = "import sys; sys.path[:] = filter(None, sys.path); from edgekit.agent.__main__ import main; sys.exit(main())"
+"""Instead of ``-m``, which looks for modules in the working directory first: it may be anybody's, such as /tmp."""
 
 
 class Child:
@@ -30,7 +32,7 @@ class Child:
     """
 
     def __init__(self, command: str, request: Request, descriptors: Sequence[int] = ()) -> None:
-        arguments = [sys.executable, "-B", "-m", "edgekit.agent", command]
+        arguments = [sys.executable, "-B", "-c", START, command]
         paths = [ROOT] + [path for path in [os.environ.get("PYTHONPATH")] if path]
         environment = dict(os.environ, PYTHONPATH=os.pathsep.join(paths), **{parent.VARIABLE: str(os.getpid())})
         self._command = command

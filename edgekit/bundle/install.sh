@@ -17,9 +17,9 @@ for argument; do
   previous=$argument
 done
 
-# prints why this Python cannot do it
+# prints why this Python cannot do it; its first path would be the working directory, which may be anybody's
 probe='import sys
-sys.path.insert(0, sys.argv[1])
+sys.path[:] = [sys.argv[1]] + [path for path in sys.path if path]
 if sys.version_info < (3, 7):
     sys.exit("Python %d.%d; 3.7 or newer is needed" % sys.version_info[:2])
 try:

@@ -81,6 +81,18 @@ def test_a_relative_root_and_path_are_those_of_the_working_directory(shelf: Shel
     assert (status, active_version(tmp_path / "here")) == (0, "1.0.0"), said
 
 
+def test_nothing_of_the_working_directory_is_run(shelf: Shelf, tmp_path: Path) -> None:
+    """Root in /tmp: what others left there under the name of a module is not imported, also not for the self-test."""
+    here, ran = tmp_path / "here", tmp_path / "ran"
+    for name in ("numpy.py", "json.py", "edgekit/__init__.py", "edgekit/agent/__main__.py"):
+        path = here / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"open({str(ran)!r}, 'a').write({name!r})\n")
+    root = tmp_path / "root"
+    status, said = install(shelf.release("1.0.0"), "--root", root, folder=here, EDGEKIT_PYTHON=sys.executable)
+    assert (status, active_version(root), ran.exists()) == (0, "1.0.0", False), said
+
+
 @pytest.mark.slow
 def test_the_runtime_of_the_root_is_taken_before_the_systems(shelf: Shelf, tmp_path: Path, bare: Path) -> None:
     root = tmp_path / "root"
