@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from edgekit.bench.versus.compare import compare as compare_models
     from edgekit.bench.versus.comparison import ComparisonReport
     from edgekit.build import build as build_artifact
+    from edgekit.bundle.create import BundleRequest, create_bundle
+    from edgekit.bundle.create import Created as CreatedBundle
+    from edgekit.bundle.verify import Policy as BundlePolicy
+    from edgekit.bundle.verify import Verified as VerifiedBundle
+    from edgekit.bundle.verify import verify_bundle
     from edgekit.deploy import deploy as deploy_artifact
     from edgekit.deploy import rollback as roll_back
     from edgekit.deployment import Deployment
@@ -25,6 +30,8 @@ if TYPE_CHECKING:
     from edgekit.evaluate import evaluate as evaluate_models
     from edgekit.history import find_run
     from edgekit.inspection import inspect as inspect_model
+    from edgekit.keys.new import new_keys
+    from edgekit.keys.trust import read_trust
     from edgekit.plan import BuildOptions, BuildPlan
     from edgekit.plan import plan as plan_build
     from edgekit.predict import predict as predict_sample
@@ -40,18 +47,23 @@ _NAMES = {
     "BenchmarkReport": "bench.BenchmarkReport",
     "BuildOptions": "plan.BuildOptions",
     "BuildPlan": "plan.BuildPlan",
+    "BundlePolicy": "bundle.verify.Policy",
+    "BundleRequest": "bundle.create.BundleRequest",
     "ComparisonReport": "bench.versus.comparison.ComparisonReport",
+    "CreatedBundle": "bundle.create.Created",
     "Deployment": "deployment.Deployment",
     "Device": "device.Device",
     "EdgekitError": "errors.EdgekitError",
     "Project": "project.Project",
     "Target": "target.Target",
+    "VerifiedBundle": "bundle.verify.Verified",
     "audit_model": "audit.audit",
     "benchmark": "bench.bench",
     "benchmark_parts": "bench.session.run_session",
     "build_artifact": "build.build",
     "compare_models": "bench.versus.compare.compare",
     "connect": "transport.connect",
+    "create_bundle": "bundle.create.create_bundle",
     "deploy_artifact": "deploy.deploy",
     "evaluate_models": "evaluate.evaluate",
     "find_run": "history.find_run",
@@ -60,11 +72,14 @@ _NAMES = {
     "list_targets": "target.list_targets",
     "load_project": "project.load_project",
     "load_target": "target.load_target",
+    "new_keys": "keys.new.new_keys",
     "plan_build": "plan.plan",
     "predict_sample": "predict.predict",
     "read_artifact": "artifact.read_artifact",
+    "read_trust": "keys.trust.read_trust",
     "resolve_device": "device.resolve_device",
     "roll_back": "deploy.rollback",
+    "verify_bundle": "bundle.verify.verify_bundle",
     "write_html": "report.html.write_html",
 }
 """Public name -> where it is."""
@@ -76,18 +91,23 @@ __all__ = [
     "BenchmarkReport",
     "BuildOptions",
     "BuildPlan",
+    "BundlePolicy",
+    "BundleRequest",
     "ComparisonReport",
+    "CreatedBundle",
     "Deployment",
     "Device",
     "EdgekitError",
     "Project",
     "Target",
+    "VerifiedBundle",
     "audit_model",
     "benchmark",
     "benchmark_parts",
     "build_artifact",
     "compare_models",
     "connect",
+    "create_bundle",
     "deploy_artifact",
     "evaluate_models",
     "find_run",
@@ -96,11 +116,14 @@ __all__ = [
     "list_targets",
     "load_project",
     "load_target",
+    "new_keys",
     "plan_build",
     "predict_sample",
     "read_artifact",
+    "read_trust",
     "resolve_device",
     "roll_back",
+    "verify_bundle",
     "write_html",
 ]
 

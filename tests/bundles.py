@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from edgekit.artifact import Artifact
-from edgekit.bundle.create import Created, Wanted, create_bundle, own_settings, release_request
+from edgekit.bundle.create import BundleRequest, Created, create_bundle, own_settings, release_request
 from edgekit.bundle.entries import Format
 from edgekit.bundle.tar import tar_of
 from edgekit.bundle.tree import build_tree
@@ -61,13 +61,13 @@ def make_keys(
     return folder
 
 
-def wanted(artifact: Artifact, format: Format, keys: Path, output: Path, **changes: object) -> Wanted:  # noqa: A002
+def wanted(artifact: Artifact, format: Format, keys: Path, output: Path, **changes: object) -> BundleRequest:  # noqa: A002
     """What `edgekit bundle create` would make; ``changes`` override."""
     fields: dict[str, object] = {
         "version": "1.0.0", "settings": {}, "licenses": ("Apache-2.0",), "deploy": Deploy(), "directory": output.parent,
         **changes,
     }  # fmt: skip
-    return Wanted(artifact=artifact, format=format, keys=keys, output=output, **fields)  # type: ignore[arg-type]
+    return BundleRequest(artifact=artifact, format=format, keys=keys, output=output, **fields)  # type: ignore[arg-type]
 
 
 def make_tree(artifact: Artifact, keys: Path, **changes: object) -> Tree:

@@ -32,7 +32,7 @@ SETTINGS: Mapping[str, str] = {"root": "edgekit's folder on the device; default 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class BundleRequest:
     """What is to be made."""
 
     artifact: Artifact
@@ -61,7 +61,7 @@ class Created:
     findings: tuple[Finding, ...]
 
 
-def create_bundle(wanted: Wanted, *, now: datetime, progress: Progress = silent) -> Created:
+def create_bundle(wanted: BundleRequest, *, now: datetime, progress: Progress = silent) -> Created:
     """Make and verify a bundle; ``wanted.output`` appears only when it was accepted.
 
     Raises:
@@ -110,7 +110,7 @@ def create_bundle(wanted: Wanted, *, now: datetime, progress: Progress = silent)
 
 
 def _make(
-    wanted: Wanted,
+    wanted: BundleRequest,
     own: Mapping[str, str],
     locked: Locked | None,
     folder: Path,
@@ -156,7 +156,7 @@ def _verify(made: Path, trust: Trust, policy: Policy, progress: Progress) -> tup
         return verify_bundle(made, trust, policy, with_tool=False, progress=progress), (finding,)
 
 
-def release_request(wanted: Wanted, locked: Locked | None) -> ReleaseRequest:
+def release_request(wanted: BundleRequest, locked: Locked | None) -> ReleaseRequest:
     """What the release is made of: the user's wishes, the project's and the artifact's own, in this order."""
     target = wanted.artifact.manifest.target
     return ReleaseRequest(
@@ -197,7 +197,7 @@ def own_settings(name: Format, settings: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in settings.items() if key not in SETTINGS}
 
 
-def _check_target(wanted: Wanted) -> None:
+def _check_target(wanted: BundleRequest) -> None:
     """Raises BundleError for what install.sh could never test and switch; ``mcu`` is for those without it."""
     target = load_target(wanted.artifact.manifest.target)
     if wanted.format != "mcu" and target.support.deploy == "elsewhere":

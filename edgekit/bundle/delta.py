@@ -14,7 +14,7 @@ from pathlib import Path
 
 from edgekit.agent.versions import parse
 from edgekit.bundle import types
-from edgekit.bundle.create import Created, Wanted
+from edgekit.bundle.create import BundleRequest, Created
 from edgekit.bundle.refusal import refused
 from edgekit.bundle.tools import find_tool, make
 from edgekit.bundle.verify import Policy, Verified, check_version, verify_bundle
@@ -90,7 +90,7 @@ def apply_delta(old: Path, delta: Path, output: Path) -> None:
         )
 
 
-def verified_old(old: Path, wanted: Wanted, *, now: datetime, progress: Progress = silent) -> Verified:
+def verified_old(old: Path, wanted: BundleRequest, *, now: datetime, progress: Progress = silent) -> Verified:
     """The bundle that a delta to ``wanted`` may start from.
 
     Raises IntegrityError where it is refused, BundleError where ``wanted`` is not newer or would replace it.

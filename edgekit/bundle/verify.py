@@ -207,8 +207,9 @@ def _checked(name: Format, opened: Opened, release: Release, policy: Policy) -> 
         "release signature, its certificate's chain, purpose and expiry",
         f"{len(release.files)} files by sha256, the artifact by its manifest",
     ]
-    if opened.version is not None or opened.hardware is not None:
-        said.append("version and hardware of the envelope against release.json")
+    stated = [name for name in ("version", "hardware") if getattr(opened, name) is not None]
+    if stated:
+        said.append(f"{' and '.join(stated)} of the envelope against release.json")
     if policy.device_version is not None:
         said.append(f"newer than {policy.device_version}")
     if policy.target is not None:

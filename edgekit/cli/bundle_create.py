@@ -43,12 +43,12 @@ def create_command(
     from typing import cast
 
     from edgekit.artifact import read_artifact
-    from edgekit.bundle.create import Wanted, create_bundle
+    from edgekit.bundle.create import BundleRequest, create_bundle
     from edgekit.bundle.delta import create_delta, verified_old
     from edgekit.bundle.entries import Format
     from edgekit.project import load_project
 
-    wanted = Wanted(
+    wanted = BundleRequest(
         artifact=read_artifact(artifact),
         format=cast(Format, format_),
         version=release_version,
