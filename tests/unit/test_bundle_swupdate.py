@@ -1,8 +1,10 @@
 """SWUpdate's bundles: what sw-description may say, what edgekit refuses though it is signed, the device's programs."""
 
 import hashlib
+import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -217,6 +219,42 @@ def test_the_program_tells_floor_and_slot(keys: Path, tmp_path: Path) -> None:
     slots.mkdir(parents=True)
     (slots / "current").symlink_to("a")
     assert told() == "-N 1.3.0-rc.1 -e stable,copy-b"
+
+
+FAKES = {
+    "pidof": "#!/bin/sh\nexit 1\n",
+    "swupdate": f"#!{sys.executable}\n"
+    "import os, pathlib, socket, time\n"
+    "folder = pathlib.Path(os.environ['TMPDIR'])\n"
+    "held = [socket.socket(socket.AF_UNIX) for _ in range(2)]\n"
+    "for sock, name in zip(held, ('sockinstctrl', 'swupdateprog')): sock.bind(str(folder / name))\n"
+    "print('[INFO ] : SWUPDATE successful !', flush=True)\n"
+    "time.sleep(60)\n",
+    "swupdate-client": "#!/bin/sh\nexit 0\n",
+}
+"""As far as edgekit-swupdate sees them."""
+
+
+@pytest.mark.skipif(shutil.which("flock") is None, reason="flock is not installed")
+def test_what_others_left_in_tmp_is_not_written_to(keys: Path, tmp_path: Path) -> None:
+    """Root's edgekit-swupdate, and a folder in /tmp with links in it that somebody else made."""
+    program, tmp, victim = tmp_path / "program", tmp_path / "tmp", tmp_path / "victim"
+    program.write_bytes(written(keys, tmp_path).files["usr/sbin/edgekit-swupdate"])
+    for name, text in FAKES.items():
+        path = tmp_path / "bin" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o755)
+    planted = tmp / "edgekit-swupdate"
+    planted.mkdir(parents=True)
+    for name in ("log", "lock"):
+        (planted / name).symlink_to(victim)
+    environment = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "TMPDIR": str(tmp)}
+    command = ["sh", program, "install", "a.swu"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "[INFO ] : SWUPDATE successful !\n"), done.stderr
+    assert not victim.exists()
+    assert list(tmp.iterdir()) == [planted], "nothing of its own stays"
 
 
 @pytest.fixture

@@ -22,25 +22,31 @@ arguments() {
   fi
 }
 
+leave() {
+  if [ -n "$server" ]; then kill "$server" 2>/dev/null || true; fi
+  if ! grep -q " $TMPDIR/" /proc/mounts; then rm -rf "$TMPDIR"; fi # never into a slot that is still mounted there
+}
+
 # `swupdate -i` (2022.12) asks itself how far it is, takes an interrupted answer for the end, and leaves in the middle of
 # an installation, or with status 1 after a good one. A client of its own has no such trouble.
 install() {
   image=$1
   shift
-  TMPDIR=${TMPDIR:-/tmp}/edgekit-swupdate
-  export TMPDIR
-  mkdir -p "$TMPDIR"
-  exec 8>"$TMPDIR/lock"
+  mkdir -p "$root"
+  exec 8>"$root/swupdate.lock"
   # two at a time would write into one slot
   if ! flock -n 8 || pidof swupdate >/dev/null; then
     printf 'edgekit: FAILED: SWUpdate is running. Stop its service, or install with swupdate-client %s\n' "$image" >&2
     return 1
   fi
-  rm -f "$TMPDIR/sockinstctrl" "$TMPDIR/swupdateprog"
+  server=''
+  TMPDIR=$(mktemp -d "${TMPDIR:-/tmp}/edgekit-swupdate.XXXXXX") # a name of its own: /tmp is everybody's
+  export TMPDIR
+  trap leave EXIT
+  trap 'exit 143' HUP INT TERM
   # shellcheck disable=SC2046 # words without blanks
   swupdate -f /etc/swupdate.cfg $(arguments) "$@" >"$TMPDIR/log" 2>&1 8>&- &
   server=$!
-  trap 'kill "$server" 2>/dev/null' EXIT
   tries=0
   until [ -S "$TMPDIR/sockinstctrl" ] && [ -S "$TMPDIR/swupdateprog" ]; do
     tries=$((tries + 1))
