@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from edgekit.agent.layout import Place, find_damage, read_current
-from edgekit.agent.release import read_release
-from edgekit.agent.state import read_state
+from edgekit.agent.layout import Place
+from tests.lab.clients.active import active_version
 from tests.lab.clients.types import Outcome
 from tests.lab.machine import LabUnavailable, children, require
 
@@ -130,20 +129,7 @@ class Apt:
 
     def active(self) -> str | None:
         """Version that an application gets now; AssertionError where it is not whole."""
-        digest = read_current(self.place)
-        if digest is None:
-            assert not os.path.lexists(self.place.current), "current leads nowhere"
-            return None
-        assert find_damage(self.place.version(digest), digest) == []
-        for activation in reversed(read_state(self.place).history):
-            if activation.digest == digest and activation.release:
-                return activation.release.version
-        # a switch that is not confirmed yet: the package that is unpacked
-        for folder in (self.files / "usr/lib/edgekit/releases" / self.model).iterdir():
-            release = read_release(str(folder))
-            if release.digest == digest:
-                return release.named.version
-        raise AssertionError(f"{digest} is active, and no release is known by it")
+        return active_version(self.place)
 
     def status(self, package: str) -> str:
         """``ii`` installed, ``iF`` half-configured, ``rc`` removed with its state kept, ``un`` not there."""

@@ -4,18 +4,17 @@ Debian's client knows fixed paths only, so folders are bound to them. Each comma
 afterwards, and /var/lib stays.
 """
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgekit.agent.layout import Place, find_damage, read_current
-from edgekit.agent.state import read_state
+from edgekit.agent.layout import Place
 from edgekit.bundle.entries import Release
 from edgekit.bundle.mender import device_files
 from edgekit.keys.trust import read_trust
+from tests.lab.clients.active import active_version
 from tests.lab.clients.power import power_on
 from tests.lab.clients.types import Outcome
 from tests.lab.machine import require
@@ -75,14 +74,7 @@ class Mender:
 
     def active(self) -> str | None:
         """Version that an application gets after a restart; AssertionError where it is not whole."""
-        digest = read_current(self.place)
-        if digest is None:
-            assert not os.path.lexists(self.place.current), "current leads nowhere"
-            return None
-        assert find_damage(self.place.version(digest), digest) == []
-        release = read_state(self.place).release_of(digest)
-        assert release is not None, f"{digest} is active, and no release is known by it"
-        return release.version
+        return active_version(self.place)
 
 
 @contextmanager

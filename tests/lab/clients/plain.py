@@ -4,7 +4,6 @@ As with Ansible or a cron job. The machine that sends verifies the bundle, becau
 tar and a Python with the runtime.
 """
 
-import os
 import shutil
 import sys
 import time
@@ -14,12 +13,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from edgekit.agent.layout import Place, find_damage, read_current
-from edgekit.agent.state import read_state
+from edgekit.agent.layout import Place
 from edgekit.bundle.entries import Release
 from edgekit.bundle.verify import Policy, verify_bundle
 from edgekit.errors import IntegrityError
 from edgekit.keys.trust import read_trust
+from tests.lab.clients.active import active_version
 from tests.lab.clients.power import power_on
 from tests.lab.clients.types import Outcome
 from tests.lab.machine import require
@@ -65,14 +64,7 @@ class Plain:
 
     def active(self) -> str | None:
         """Version that an application gets now; AssertionError where it is not whole."""
-        digest = read_current(self.place)
-        if digest is None:
-            assert not os.path.lexists(self.place.current), "current leads nowhere"
-            return None
-        assert find_damage(self.place.version(digest), digest) == []
-        release = read_state(self.place).release_of(digest)
-        assert release is not None, f"{digest} is active, and no release is known by it"
-        return release.version
+        return active_version(self.place)
 
 
 @contextmanager

@@ -4,7 +4,6 @@ Each command of the device is a boot: folders are bound to the places that SWUpd
 /etc/fstab would, and all of it is a process namespace that can lose its power. /var/lib is a disk: it stays.
 """
 
-import os
 import shutil
 import sys
 import tempfile
@@ -13,12 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgekit.agent.layout import Place, find_damage, read_current
+from edgekit.agent.layout import Place
 from edgekit.agent.release import read_release, verify
-from edgekit.agent.state import read_state
 from edgekit.bundle.entries import Release
 from edgekit.bundle.envelopes import load_envelope
 from edgekit.keys.trust import read_trust
+from tests.lab.clients.active import active_version
 from tests.lab.clients.power import power_on
 from tests.lab.clients.types import Outcome
 from tests.lab.machine import require, run
@@ -85,22 +84,7 @@ class Swupdate:
 
     def active(self) -> str | None:
         """Version that an application gets after a restart; AssertionError where it is not whole."""
-        return self._active_slot() if self.loops else self._active_version()
-
-    def _active_version(self) -> str | None:
-        digest = read_current(self.place)
-        if digest is None:
-            assert not os.path.lexists(self.place.current), "current leads nowhere"
-            return None
-        assert find_damage(self.place.version(digest), digest) == []
-        state = read_state(self.place)
-        for activation in reversed(state.history):
-            if activation.digest == digest and activation.release:
-                return activation.release.version
-        # a switch that is not confirmed yet: its release is still where SWUpdate unpacked it
-        release = read_release(f"{self.place.root}/incoming/{self.model}")
-        assert (state.pending is not None, release.digest) == (True, digest)
-        return release.named.version
+        return self._active_slot() if self.loops else active_version(self.place)
 
     def _active_slot(self) -> str | None:
         if not (self.slots / "current").is_symlink():
