@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edgekit.artifact import Artifact
 from edgekit.bundle.create import BundleRequest, Created, create_bundle, own_settings, release_request
-from edgekit.bundle.entries import Format
+from edgekit.bundle.entries import Format, Installation, Release
 from edgekit.bundle.tar import tar_of
 from edgekit.bundle.tree import build_tree
 from edgekit.bundle.types import CreateRequest, Tree
@@ -68,6 +68,15 @@ def wanted(artifact: Artifact, format: Format, keys: Path, output: Path, **chang
         **changes,
     }  # fmt: skip
     return BundleRequest(artifact=artifact, format=format, keys=keys, output=output, **fields)  # type: ignore[arg-type]
+
+
+def make_release(**changes: object) -> Release:
+    """What release.json says of a tree without files; ``changes`` override."""
+    fields: dict[str, object] = {
+        "schema_version": 1, "name": "demo", "version": "1.2.0", "target": "rpi4", "hardware": ("rpi4",),
+        "artifact": "0" * 64, "installation": Installation(), "files": {}, **changes,
+    }  # fmt: skip
+    return Release(**fields)  # type: ignore[arg-type]
 
 
 def make_tree(artifact: Artifact, keys: Path, **changes: object) -> Tree:

@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgekit.bundle.entries import Installation, Release
+from edgekit.bundle.entries import Installation
 from edgekit.bundle.rauc import check, device_files, manifest, squashfs, verity
 from edgekit.bundle.rauc.envelope import create, open_envelope
 from edgekit.bundle.types import CreateRequest, DeviceFiles, Tree
 from edgekit.errors import BundleError, IntegrityError
 from edgekit.keys.trust import read_trust
 from edgekit.keys.types import Trust
-from tests.bundles import NOW, make_keys
+from tests.bundles import NOW, make_keys, make_release
 
 pytestmark = pytest.mark.unit
 needs_rauc = pytest.mark.skipif(
@@ -41,14 +41,6 @@ sha256=%(hash)s
 size=10
 filename=release.tar
 """.replace(b"%(hash)s", b"ab" * 32)
-
-
-def make_release(**changes: object) -> Release:
-    fields: dict[str, object] = {
-        "schema_version": 1, "name": "demo", "version": "1.2.0", "target": "rpi4", "hardware": ("rpi4",),
-        "artifact": "0" * 64, "installation": Installation(), "files": {}, **changes,
-    }  # fmt: skip
-    return Release(**fields)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from edgekit.bundle.archives.cpio import read_cpio, write_cpio
 from edgekit.bundle.archives.types import Member
-from edgekit.bundle.entries import Installation, Release
+from edgekit.bundle.entries import Installation
 from edgekit.bundle.swupdate import create, device_files, open_envelope
 from edgekit.bundle.swupdate.description import ANY_REVISION, Description, Slots, describe, read_description
 from edgekit.bundle.swupdate.libconfig import read_libconfig, write_libconfig
@@ -23,7 +23,7 @@ from edgekit.bundle.types import CreateRequest, DeviceFiles, Tree
 from edgekit.errors import BundleError, IntegrityError
 from edgekit.keys.cms import one_form
 from edgekit.keys.trust import private_key, read_trust
-from tests.bundles import NOW, make_keys
+from tests.bundles import NOW, make_keys, make_release
 
 pytestmark = pytest.mark.unit
 needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
@@ -33,14 +33,6 @@ SLOTS = Description(
     name="demo", version="1.2.0-rc.1", hardware=("rpi4:1",), root="/data/edgekit",
     slots=Slots(a="/dev/disk/by-partlabel/model-a", b="/dev/mmcblk0p6", variable="model_slot"),
 )  # fmt: skip
-
-
-def make_release(**changes: object) -> Release:
-    fields: dict[str, object] = {
-        "schema_version": 1, "name": "demo", "version": "1.2.0", "target": "rpi4", "hardware": ("rpi4",),
-        "artifact": "0" * 64, "installation": Installation(), "files": {}, **changes,
-    }  # fmt: skip
-    return Release(**fields)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")

@@ -19,26 +19,17 @@ import pytest
 
 from edgekit.agent.layout import Place, point
 from edgekit.agent.state import Activation, Hooks, Named, State, write_state
-from edgekit.bundle.entries import Installation, Release
 from edgekit.bundle.rollout import SYSTEMS, rollout_files
 from edgekit.bundle.rollout.types import RolloutRequest
 from edgekit.errors import BundleError
+from tests.bundles import make_release
 
 pytestmark = pytest.mark.unit
 BUNDLE = b"bundle " * 300_000
 
 
 def request(format_: str = "swupdate", **settings: str) -> RolloutRequest:
-    release = Release(
-        schema_version=1,
-        name="kws",
-        version="1.2.0",
-        target="rpi4",
-        hardware=("rpi4", "rpi4:1.5"),
-        artifact="a" * 64,
-        installation=Installation(),
-        files={},
-    )
+    release = make_release(name="kws", hardware=("rpi4", "rpi4:1.5"), artifact="a" * 64)
     return RolloutRequest(
         file="kws-1.2.0.swu",
         format=format_,  # type: ignore[arg-type]
@@ -195,13 +186,9 @@ def test_azure_needs_numbers_and_names() -> None:
         rollout_files("azure", request())
     assert "--setting provider=" in missing.value.hint
     early = request(provider="c", manufacturer="m")
-    early = replace(early, release=Release(**{**_fields(early.release), "version": "1.2.0-rc.1"}))
+    early = replace(early, release=make_release(version="1.2.0-rc.1"))
     with pytest.raises(BundleError, match="knows numbers only"):
         rollout_files("azure", early)
-
-
-def _fields(release: Release) -> dict[str, Any]:
-    return {name: getattr(release, name) for name in Release.__struct_fields__}
 
 
 @pytest.mark.parametrize(
