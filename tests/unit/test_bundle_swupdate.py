@@ -242,7 +242,7 @@ def test_what_others_left_in_tmp_is_not_written_to(keys: Path, tmp_path: Path) -
     for name in ("log", "lock"):
         (planted / name).symlink_to(victim)
     environment = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "TMPDIR": str(tmp)}
-    command = ["sh", program, "install", "a.swu"]
+    command = ["sh", str(program), "install", "a.swu"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "[INFO ] : SWUPDATE successful !\n"), done.stderr
     assert not victim.exists()
