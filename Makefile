@@ -24,14 +24,14 @@ test-slow: setup  ## the tests that take more than ten seconds each
 	@$(BIN)/python -m pytest -q -m "slow and not lab" -n 2 --dist loadgroup
 
 test-lab: setup  ## real sshd, faults, an arm64 userland, an arm64 machine with sensors (root)
-	@$(BIN)/python -m pytest -q -m lab
+	@$(BIN)/python -m pytest -q -m lab -n 2 --dist loadgroup
 
 lint: setup  ## ruff, mypy strict, layers, Python of the agent
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
-	@$(BIN)/vermin --quiet --no-tips --target=3.7- --violations edgekit/agent
+	@$(BIN)/vermin --quiet --no-tips --target=3.7- --violations edgekit/agent edgekit/bundle/unpack.py edgekit/bundle/rollout/files
 
 format: setup  ## format and fix what can be fixed
 	@$(BIN)/ruff check --fix .

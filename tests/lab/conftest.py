@@ -15,6 +15,17 @@ from tests.lab.machine import LabUnavailable
 from tests.lab.tier1 import Sshd, tier1
 
 D = TypeVar("D")
+INSTALLS = frozenset(
+    {"test_apt", "test_firmware", "test_html_report", "test_mender", "test_plain", "test_rauc", "test_swupdate"}
+)
+"""Modules that need none of the devices below, and run beside those that do."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Two workers, as a machine with two cores has: one has the devices, each brought up once, the other installs."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.xdist_group("installs" if item.path.stem in INSTALLS else "devices"))
 
 
 def _brought_up(tier: int, start: Callable[[Path], AbstractContextManager[D]], folder: Path) -> Iterator[D]:

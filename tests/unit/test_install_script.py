@@ -198,10 +198,3 @@ def test_a_killed_process_group_leaves_a_guardian_that_goes_back(shelf: Shelf, t
     assert active_version(root) == "1.0.0"
     assert json.loads(state.read_bytes())["floor"]["version"] == "1.0.0"
     assert len(told.read_text().split()) == 2
-
-
-@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="no shellcheck here")
-def test_shellcheck_finds_nothing(shelf: Shelf) -> None:
-    subprocess.run(
-        ["shellcheck", "--shell=sh", "--severity=style", str(shelf.release("1.0.0") / "install.sh")], check=True
-    )
