@@ -23,7 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "bundle": ("bundle", "Signed bundles for update systems: create, verify, patch, device-files, rollout."),
     "runs": ("runs", "Kept runs: list, show, export."),
     "report": ("report", "Show kept runs side by side, here or as a page."),
-    "target": ("target", "Target profiles: list, show."),
+    "target": ("target", "Target profiles: list, show, new."),
     "doctor": ("doctor", "Show what this machine has of what edgekit needs; --install onnx."),
     "device": ("device", "Devices: list, add, remove, trust, rekey, setup, status."),
 }

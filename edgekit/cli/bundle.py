@@ -19,7 +19,7 @@ command.add_command(create_command)
 command.add_command(rollout_command)
 
 
-@command.command("verify")
+@command.command("verify", short_help="Check a bundle: every byte, signatures, device.")
 @click.argument("file", type=FILE)
 @keys_option
 @option("--device-version", metavar="V", help="Refuse this version again and older ones.")
@@ -59,7 +59,7 @@ def verify_command(
         console().print("[green]Accepted.[/green]")
 
 
-@command.command("patch")
+@command.command("patch", short_help="Make the newer bundle of the old one and a delta.")
 @click.argument("old", type=FILE)
 @click.argument("delta", type=FILE)
 @keys_option
@@ -92,7 +92,7 @@ def patch_command(
         console().print(f"Wrote {output}, and verified it.", markup=False)
 
 
-@command.command("device-files")
+@command.command("device-files", short_help="Write what each device needs once.")
 @click.argument("file", type=FILE)
 @keys_option
 @option("--output", "folder", required=True, type=FILE, metavar="DIR", help="New or empty; mirrors / of the device.")

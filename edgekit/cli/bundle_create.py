@@ -10,7 +10,7 @@ from edgekit.cli.options import bar_progress, common, console, emit, option, pri
 FORMATS = ("tar", "deb", "swupdate", "rauc", "mender", "mcu")
 
 
-@click.command("create")
+@click.command("create", short_help="Make a signed bundle of an artifact.")
 @click.argument("artifact", type=FILE)
 @option("--format", "format_", required=True, type=click.Choice(FORMATS), help="What the fleet's devices install.")
 @keys_option

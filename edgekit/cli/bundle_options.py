@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 FILE = click.Path(path_type=Path)
 keys_option: "Callable[[Any], Any]" = option(
-    "--keys", required=True, type=FILE, metavar="DIR", help="As `edgekit key new` wrote it."
+    "--keys",
+    required=True,
+    type=FILE,
+    metavar="DIR",
+    help="As `edgekit key new` wrote it; where nothing is signed, its public/ is enough.",
 )
 
 
@@ -36,7 +40,7 @@ settings_option: "Callable[[Any], Any]" = option(
     multiple=True,
     metavar="NAME=VALUE",
     callback=parse_settings,
-    help="Of the format, several times; an unknown name shows those that there are.",
+    help="Of the format or server, several times; an unknown name shows those that there are.",
 )
 
 

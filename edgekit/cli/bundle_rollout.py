@@ -10,7 +10,7 @@ from edgekit.cli.options import common, console, emit, option, output
 SYSTEMS = ("hawkbit", "mender", "azure", "balena")
 
 
-@click.command("rollout")
+@click.command("rollout", short_help="Write what the fleet's server takes beside a bundle.")
 @click.argument("file", type=FILE)
 @option("--for", "system", required=True, type=click.Choice(SYSTEMS), help="The server of the fleet.")
 @keys_option
@@ -40,4 +40,6 @@ def rollout_command(
     for name in written.files:
         output().print(f"{written.folder / name}", markup=False, soft_wrap=True)
     release = written.verified.release
-    console().print(f"{release.name} {release.version} for {system}; docs/ota.md says what comes next.", markup=False)
+    err = console()
+    err.print(f"{release.name} {release.version} for {system}. Next:", markup=False)
+    err.print(f"  {written.following}", markup=False, soft_wrap=True)

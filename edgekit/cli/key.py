@@ -24,7 +24,7 @@ def command() -> None:
     """Keys that sign bundles: one for each purpose, below one CA whose certificate devices carry."""
 
 
-@command.command("new")
+@command.command("new", short_help="Make the signing keys of a fleet.")
 @option("--output", "folder", required=True, type=click.Path(path_type=Path), help="A folder that is new.")
 @option("--algorithm", "algorithms", multiple=True, metavar="PURPOSE=ALG", help="Such as mender=rsa; see docs/keys.md.")
 @option("--days", type=click.IntRange(min=1), default=DAYS, show_default=True, help="How long the keys are valid.")
@@ -60,7 +60,7 @@ def new_command(
         err.print("only `edgekit key new --ca` needs it, and who has it can sign for your whole fleet.")
 
 
-@command.command("show")
+@command.command("show", short_help="Show keys, expiry, fingerprints.")
 @click.argument("folder", type=click.Path(path_type=Path))
 @common
 def show_command(folder: Path, *, as_json: bool, verbose: bool) -> None:  # noqa: ARG001

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit.errors import IntegrityError, KeysError
 from edgekit.keys.ecdsa import lower_s
-from edgekit.keys.types import Trust
+from edgekit.keys.types import UNTRUSTED, Trust
 
 if TYPE_CHECKING:
     from asn1crypto import cms
@@ -155,6 +155,4 @@ def _write(certificate: "x509.Certificate", signed: "cms.SignedData") -> bytes:
 
 
 def _refused(why: str) -> IntegrityError:
-    return IntegrityError(
-        f"The CMS signature is refused: {why}.", hint="Get the bundle anew from who made it; do not install it."
-    )
+    return IntegrityError(f"The CMS signature is refused: {why}.", hint=UNTRUSTED)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from edgekit.documents import write_json
 from edgekit.errors import IntegrityError
 from edgekit.keys.ecdsa import lower_s
-from edgekit.keys.types import Trust
+from edgekit.keys.types import UNTRUSTED, Trust
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -95,9 +95,7 @@ def _bare(signature: "Signature") -> dict[str, str]:
 
 
 def _refused(why: str) -> IntegrityError:
-    return IntegrityError(
-        f"The release's signature is refused: {why}.", hint="Get the bundle anew from who made it; do not install it."
-    )
+    return IntegrityError(f"The release's signature is refused: {why}.", hint=UNTRUSTED)
 
 
 def _public_key(certificate: "x509.Certificate") -> "SSlibKey":

@@ -22,6 +22,10 @@ PUBLIC = "public"
 """Folder of ca.crt, NAME.crt and NAME.pub (SubjectPublicKeyInfo PEM): all that a verifier needs."""
 
 
+UNTRUSTED = "Do not install it. Is --keys the public/ of whoever made it? Then get the bundle anew."
+"""What to do where a signature is not by the key that is trusted."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Trust:
     """The public side of a keys folder; ``folder`` holds ca.crt and NAME.crt. Nothing is checked yet."""

@@ -139,6 +139,15 @@ def test_device_files_lists_what_it_wrote(project: Path, capsys: Captured) -> No
     assert "is not empty" in capsys.readouterr().err
 
 
+def test_rollout_says_the_next_command(project: Path, capsys: Captured) -> None:
+    create()
+    capsys.readouterr()
+    assert run("bundle", "rollout", "camera.tar", "--for", "balena", "--keys", "keys", "--output", "my rollout") == 0
+    said = capsys.readouterr()
+    assert "my rollout/Dockerfile" in said.out.splitlines()
+    assert said.err == "camera 1.0.0 for balena. Next:\n  balena push FLEET --source 'my rollout'\n"
+
+
 def test_settings_have_a_name_and_a_value(project: Path, capsys: Captured) -> None:
     for settings in (("--setting", "root"), ("--setting", "=x"), ("--setting", "a=1", "--setting", "a=2")):
         assert create(*settings) == 2

@@ -203,7 +203,7 @@ def _with_another_file(path: str) -> Callable[[tarfile.TarInfo, bytes], list[tup
         (lambda members: members[:2], "not those that edgekit writes"),
         (lambda members: [members[0], members[2], members[1]], "not those that edgekit writes"),
         (lambda members: [Member(name="debian-binary", data=b"2.1\n"), *members[1:]], "another version"),
-        (lambda members: [*members[:2], Member(name="data.tar", data=b"x" * 1024)], "cannot be read"),
+        (lambda members: [*members[:2], Member(name="data.tar", data=b"x" * 1024)], "does not write"),
         (_in_data(lambda i, d: [(i, d)] * (2 if i.isreg() else 1)), "twice"),
         (_in_data(_with_link), "model.tflite', which edgekit does not write"),
         (_in_data(_with_another_file("./etc/cron.d/x")), "'etc/cron.d/x', which edgekit does not write"),
@@ -261,12 +261,14 @@ def test_device_files(tree: Tree, keys: Path, tmp_path: Path) -> None:
     source = made.files["etc/apt/sources.list.d/edgekit.sources"].decode()
     assert "Suites: ./\nSigned-By: /etc/apt/keyrings/edgekit.asc\n" in source
     assert made.files["var/lib/edgekit/target"] == b"rpi4\n"
-    assert "--setting keyring=FILE" in made.notes[0]
+    assert "--setting uri=ADDRESS" in made.notes[0]
+    assert "--setting keyring=FILE" in made.notes[1]
     keyring = tmp_path / "r.gpg"
     keyring.write_bytes(b"\x98\x33\x04")
     settings = {"keyring": str(keyring), "suite": "stable", "uri": "https://apt.example.com"}
     made = device_files(tree.release, read_trust(keys), settings)
     assert made.files["etc/apt/keyrings/edgekit.gpg"] == b"\x98\x33\x04"
+    assert made.notes[0] == "Then: apt-get update && apt-get install edgekit-model-demo"
     source = made.files["etc/apt/sources.list.d/edgekit.sources"].decode()
     assert "Suites: stable\nComponents: main\nSigned-By: /etc/apt/keyrings/edgekit.gpg\n" in source
     keyring.write_bytes(b"-----BEGIN PGP PRIVATE KEY BLOCK-----")

@@ -25,7 +25,7 @@ from edgekit.bundle.verify import Policy, verify_bytes
 from edgekit.errors import BundleError, IntegrityError
 from edgekit.keys.trust import checked_certificate, read_trust
 from edgekit.keys.types import Algorithm, Trust
-from tests.bundles import NOW, make_keys, tiny_artifact, wanted
+from tests.bundles import NOW, make_keys, make_release, tiny_artifact, wanted
 
 pytestmark = pytest.mark.unit
 PAYLOAD = bytes(range(256)) * 8
@@ -83,6 +83,14 @@ def signers(tmp_path_factory: pytest.TempPathFactory) -> Signers:
 @pytest.fixture(scope="module")
 def signer(signers: Signers) -> Signer:
     return signers("p256")
+
+
+@every_algorithm
+def test_device_files_are_the_public_key_that_mcuboot_is_built_with(signers: Signers, algorithm: Algorithm) -> None:
+    keys = signers(algorithm).keys
+    made = device_files(make_release(), read_trust(keys), {})
+    assert made.files == {"mcuboot.pub": (keys / "public" / "mcuboot.pub").read_bytes()}
+    assert 'CONFIG_BOOT_SIGNATURE_KEY_FILE="mcuboot.pub"' in made.notes[0]
 
 
 @every_algorithm

@@ -182,7 +182,7 @@ def test_azure_manifest_names_both_files_with_their_digests() -> None:
 
 
 def test_azure_needs_numbers_and_names() -> None:
-    with pytest.raises(BundleError, match="provider: found ''") as missing:
+    with pytest.raises(BundleError, match="provider: found nothing, expected") as missing:
         rollout_files("azure", request())
     assert "--setting provider=" in missing.value.hint
     early = request(provider="c", manufacturer="m")

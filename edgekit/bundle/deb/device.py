@@ -57,11 +57,13 @@ def device_files(release: Release, trust: Trust, settings: Mapping[str, str]) ->
         **({key: keyring} if keyring is not None else {}),
     }
     runtime = f"{release.installation.root}/runtime, or where {DEFAULTS} says"
+    address = f"The repository is taken to be at {URI}: --setting uri=ADDRESS says where it is."
     missing = f"Put the public key of the repository at /{key}: --setting keyring=FILE writes it."
     package = settings.get("package") or package_name(release.name)
     return DeviceFiles(
         files=files,
         notes=(
+            *(() if "uri" in settings else (address,)),
             *(() if keyring is not None else (missing,)),
             f"Then: apt-get update && apt-get install {package}",
             f"It needs Python with what {release.name}'s requirements.txt names: {runtime}.",

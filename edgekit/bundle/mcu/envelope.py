@@ -154,14 +154,15 @@ def check(path: Path, trust: Trust, scratch: Path) -> ToolCheck | None:
 
 def device_files(release: Release, trust: Trust, settings: Mapping[str, str]) -> DeviceFiles:  # noqa: ARG001
     """What MCUboot is built with: the public key, and a security counter that refuses older images."""
-    from edgekit.keys.certificates import algorithm_of
+    from edgekit.keys.certificates import algorithm_of, public_pem
     from edgekit.keys.trust import read_certificate
 
     public = trust.public_key("mcuboot").name
-    kind = BOOT_TYPES.get(algorithm_of(read_certificate(trust, "mcuboot")) or "", "...")
+    certificate = read_certificate(trust, "mcuboot")
+    kind = BOOT_TYPES.get(algorithm_of(certificate) or "", "...")
     key = (
         f"MCUboot is built with the public key: in Zephyr by CONFIG_BOOT_SIGNATURE_TYPE_{kind}=y and "
         f'CONFIG_BOOT_SIGNATURE_KEY_FILE="{public}", elsewhere by what '
         f"`imgtool getpub --key {public} --encoding lang-c` writes."
     )
-    return DeviceFiles(notes=(key, FLOOR, CONFIRMED))
+    return DeviceFiles(files={public: public_pem(certificate)}, notes=(key, FLOOR, CONFIRMED))

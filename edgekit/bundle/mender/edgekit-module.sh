@@ -1,6 +1,6 @@
 #!/bin/sh
 # Update module of Mender for models (/usr/share/mender/modules/v3/edgekit). Written by
-# `edgekit bundle device-files --format mender`; called by mender as: edgekit STATE TREE, see docs.mender.io, Update
+# `edgekit bundle device-files`; called by mender as: edgekit STATE TREE, see docs.mender.io, Update
 # modules. Mender has checked the artifact's signature and this device's type before it calls ArtifactInstall.
 set -eu
 umask 022

@@ -10,7 +10,7 @@ from edgekit.bundle.types import DeviceFiles
 from edgekit.keys.types import Trust
 
 SYSTEM_CONF = """\
-# Written by `edgekit bundle device-files --format rauc`.
+# Written by `edgekit bundle device-files` for RAUC.
 [system]
 compatible={compatible}
 bootloader=custom

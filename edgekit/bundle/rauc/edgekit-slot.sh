@@ -1,6 +1,6 @@
 #!/bin/sh
 # Two slots with a release each: which one is active, and whether a new one is good. Written by
-# `edgekit bundle device-files --format rauc`; called by systemd (start, service) and by RAUC as its custom bootloader
+# `edgekit bundle device-files`; called by systemd (start, service) and by RAUC as its custom bootloader
 # backend (get-primary, set-primary, get-state, set-state, get-current).
 #
 # No bootloader boots a model: `start` does what one would do. A slot that RAUC wrote has three attempts to prove

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -32,7 +33,7 @@ def rollout_files(name: str, request: RolloutRequest) -> Mapping[str, bytes]:
     Raises BundleError for a format that the system cannot install, and for settings that it does not know or that are
     missing.
     """
-    system = cast("System", import_module(f"edgekit.bundle.rollout.{SYSTEMS[name]}"))
+    system = _load(name)
     if request.format not in system.FORMATS:
         raise BundleError(
             f"{name} does not install bundles of the format {request.format}.",
@@ -58,6 +59,8 @@ class Rollout:
     folder: Path
     files: tuple[str, ...]
     """Relative to the folder."""
+    following: str
+    """What to do with them."""
     verified: Verified
 
 
@@ -86,4 +89,14 @@ def write_rollout(
         ),
     )
     write_folder(folder, files)
-    return Rollout(system=system, folder=folder, files=tuple(sorted(files)), verified=verified)
+    return Rollout(
+        system=system,
+        folder=folder,
+        files=tuple(sorted(files)),
+        following=_load(system).NEXT.format(folder=shlex.quote(str(folder)), bundle=shlex.quote(str(bundle))),
+        verified=verified,
+    )
+
+
+def _load(name: str) -> System:
+    return cast("System", import_module(f"edgekit.bundle.rollout.{SYSTEMS[name]}"))

@@ -25,6 +25,7 @@ SETTINGS: Mapping[str, str] = MappingProxyType(
 )
 WORD = re.compile(r"[A-Za-z0-9.-]{1,64}")
 SCRIPT = "edgekit-device-update.sh"
+NEXT = "import the manifest of {folder} with the script beside it and {bundle}: the portal, or `az iot du update stage`"
 
 
 def files(request: RolloutRequest) -> Mapping[str, bytes]:
@@ -72,8 +73,9 @@ def files(request: RolloutRequest) -> Mapping[str, bytes]:
 def _word(settings: Mapping[str, str], name: str) -> str:
     value = settings.get(name, "")
     if not WORD.fullmatch(value):
+        found = repr(value) if value else "nothing"
         raise BundleError(
-            f"{name}: found {value!r}, expected letters, digits, '.' and '-', 64 at most.",
+            f"{name}: found {found}, expected letters, digits, '.' and '-', 64 at most.",
             hint=f"Give it with --setting {name}=...; it is {SETTINGS[name]}.",
         )
     return value

@@ -11,6 +11,7 @@ from edgekit.bundle.rollout.types import FILES, RolloutRequest, script
 
 FORMATS: tuple[Format, ...] = ("tar",)
 SETTINGS: Mapping[str, str] = MappingProxyType({})
+NEXT = "balena push FLEET --source {folder}"
 COMPOSE = """\
 version: "2.1"
 volumes:

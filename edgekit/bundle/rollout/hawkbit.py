@@ -20,6 +20,7 @@ SETTINGS: Mapping[str, str] = MappingProxyType(
         "set-type": "key of the distribution set's type (default: app)",
     }
 )
+NEXT = "HAWKBIT_URL=... HAWKBIT_USER=... HAWKBIT_PASSWORD=... python3 {folder}/upload.py {bundle}"
 GROUPS = (("canary", 5, 100, 1), ("early", 25, 95, 5), ("all", 100, 95, 5))
 """Name, per cent of the devices that are left, per cent that must succeed for the next group, per cent of errors that
 pause the rollout."""

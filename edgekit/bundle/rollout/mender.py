@@ -13,6 +13,7 @@ from edgekit.documents import write_json
 
 FORMATS: tuple[Format, ...] = ("mender",)
 SETTINGS: Mapping[str, str] = MappingProxyType({})
+NEXT = "MENDER_TOKEN=... sh {folder}/upload.sh {bundle} GROUP"
 
 
 def files(request: RolloutRequest) -> Mapping[str, bytes]:

@@ -38,6 +38,8 @@ class System(Protocol):
     """What its devices can install, the best first."""
     SETTINGS: Mapping[str, str]
     """Name of a setting -> what it means, with its default."""
+    NEXT: str
+    """What to do with the files: a command where there is one, with ``{folder}`` and ``{bundle}``."""
 
     def files(self, request: RolloutRequest) -> Mapping[str, bytes]:
         """File name -> contents; raises BundleError where a setting is missing or the version has no counterpart."""

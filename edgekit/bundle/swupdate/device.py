@@ -10,7 +10,7 @@ from edgekit.bundle.types import DeviceFiles
 from edgekit.keys.types import Trust
 
 CONFIGURATION = """\
-# Written by `edgekit bundle device-files --format swupdate`.
+# Written by `edgekit bundle device-files` for SWUpdate.
 globals :
 {{
 	public-key-file = "/etc/edgekit/ca.crt";
@@ -61,7 +61,7 @@ def _signer(trust: Trust) -> str:
 
 def _notes(release: Release, said: Description) -> tuple[str, ...]:
     common = (
-        "A device needs Python with what the release's requirements.txt names, and no other file.",
+        "A device needs these files, once, and Python with what the release's requirements.txt names.",
         f"Set the board's revision in /etc/hwrevision; releases for {', '.join(release.hardware)} are installed.",
         f"Keep {said.root} on a partition that updates do not touch: the floor is there.",
         "Install by hand with: edgekit-swupdate install FILE.swu",

@@ -1,7 +1,7 @@
 #!/bin/sh
 # edgekit-swupdate arguments        what SWUpdate is told on this device: the floor, and the slot to fill
 # edgekit-swupdate install FILE     install a .swu with them; further arguments go to swupdate
-# Written by `edgekit bundle device-files --format swupdate`.
+# Written by `edgekit bundle device-files` for SWUpdate.
 set -eu
 
 root=@root@ model=@model@ mode=@mode@
