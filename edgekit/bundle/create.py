@@ -79,10 +79,7 @@ def create_bundle(wanted: BundleRequest, *, now: datetime, progress: Progress = 
     _check_target(wanted)
     findings = licence_findings(wanted.licenses)
     locked, unlocked = find_lock(wanted.artifact, wanted.directory)
-    output = wanted.output.resolve()  # a link stays one
-    if output.exists() and not output.is_file():
-        what = "a folder" if output.is_dir() else "no regular file"
-        raise BundleError(f"{wanted.output} is {what}.", hint="Name a file with --output.")
+    output = checked_output(wanted.output)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         # beside the output, so that one rename makes it appear
@@ -107,6 +104,15 @@ def create_bundle(wanted: BundleRequest, *, now: datetime, progress: Progress = 
         seconds=time.monotonic() - started,
         findings=(*findings, *unlocked, *unasked),
     )
+
+
+def checked_output(path: Path) -> Path:
+    """The file that a rename may replace, behind every link; raises BundleError for a folder or a device file."""
+    output = path.resolve()  # a link stays one
+    if output.exists() and not output.is_file():
+        what = "a folder" if output.is_dir() else "no regular file"
+        raise BundleError(f"{path} is {what}.", hint="Name a file with --output.")
+    return output
 
 
 def _make(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from edgekit.agent.versions import parse
 from edgekit.bundle import types
-from edgekit.bundle.create import BundleRequest, Created
+from edgekit.bundle.create import BundleRequest, Created, checked_output
 from edgekit.bundle.refusal import refused
 from edgekit.bundle.tools import find_tool, make
 from edgekit.bundle.verify import Policy, Verified, check_version, verify_bundle
@@ -158,10 +158,9 @@ def patch_bundle(
     """
     progress("old bundle")
     before = verify_bundle(old, trust, Policy(now=now), with_tool=False)
-    if output.is_dir():
-        raise BundleError(f"{output} is a folder.", hint="Name a file with --output.")
-    with _beside(output) as folder:
-        made = folder / output.name  # a tool may look at the name
+    target = checked_output(output)
+    with _beside(target) as folder:
+        made = folder / target.name  # a tool may look at the name
         progress("delta")
         apply_delta(old, delta, made)
         policy = Policy(now=now, device_version=before.release.version)
@@ -172,7 +171,7 @@ def patch_bundle(
         if after.release.name != before.release.name:
             raise refused(f"The delta makes {after.release.name} of {before.release.name}, another model.")
         made.chmod(0o644)
-        made.replace(output)
+        made.replace(target)
     return after
 
 

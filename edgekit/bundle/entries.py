@@ -8,6 +8,7 @@ from edgekit.agent.versions import PATTERN
 from edgekit.documents import Document
 from edgekit.entries import FileEntry, Sha256
 from edgekit.project import ModelName
+from edgekit.target import Name as TargetName
 
 Format = Literal["tar", "deb", "swupdate", "rauc", "mender", "mcu"]
 SemVer = Annotated[str, msgspec.Meta(pattern=PATTERN)]
@@ -39,7 +40,7 @@ class Release(Document, frozen=True, kw_only=True):
     name: ModelName
     """Of the model on the device."""
     version: SemVer
-    target: str
+    target: TargetName
     """The target profile it was built for."""
     hardware: Annotated[tuple[Hardware, ...], msgspec.Meta(min_length=1, max_length=64)]
     """Devices that may install it; at least one."""

@@ -39,7 +39,7 @@ def read_sealed(payload: bytes, trust: Trust, now: datetime) -> Tree:
     if SIGNATURE not in files:
         raise refused(f"It is not signed: it holds no {SIGNATURE}.")
     signed = _signed_statement(files, trust, now)
-    release = _parse(files[RELEASE], Release, RELEASE)
+    release = read_document(files[RELEASE], Release, RELEASE)
     _check_files(files, release)
     if tuple(files) != canonical_order(files):
         raise refused("Its files are in another order than edgekit writes them.")
@@ -53,7 +53,7 @@ def _signed_statement(files: Mapping[str, bytes], trust: Trust, now: datetime) -
     """The statement under a good signature, whose subject is this release.json."""
     from edgekit.keys.dsse import verify_dsse
 
-    signed = _parse(verify_dsse(files[SIGNATURE], PAYLOAD_TYPE, trust, now), Statement, SIGNATURE)
+    signed = read_document(verify_dsse(files[SIGNATURE], PAYLOAD_TYPE, trust, now), Statement, SIGNATURE)
     if _subject(signed, RELEASE) != hashlib.sha256(files[RELEASE]).hexdigest():
         raise refused(f"{RELEASE} is not the one that was signed.")
     return signed
@@ -85,7 +85,7 @@ def _check_artifact(files: Mapping[str, bytes], release: Release, signed: Statem
     document = files[f"{ARTIFACT}/{MANIFEST}"]
     if hashlib.sha256(document).hexdigest() != release.artifact:
         raise refused(f"{RELEASE} names another artifact than the one in the bundle.")
-    manifest = _parse(document, Manifest, f"{ARTIFACT}/{MANIFEST}")
+    manifest = read_document(document, Manifest, f"{ARTIFACT}/{MANIFEST}")
     if manifest.target != release.target:
         raise refused(f"{RELEASE} says it is for {release.target}, and its model was built for {manifest.target}.")
     if not {manifest.model, manifest.reference, GOLDEN} <= set(manifest.files):
@@ -100,7 +100,8 @@ def _check_artifact(files: Mapping[str, bytes], release: Release, signed: Statem
         raise refused(f"The signed provenance is about another model than {start}{manifest.model}.")
 
 
-def _parse(data: bytes, kind: type[T], where: str) -> T:
+def read_document(data: bytes, kind: type[T], where: str) -> T:
+    """A document of at most ``MAX_BYTES``; raises IntegrityError with one short line."""
     if len(data) > MAX_BYTES:
         raise refused(f"{where} has more than {MAX_BYTES:,} bytes: it is no document of edgekit's.")
     try:

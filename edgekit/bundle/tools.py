@@ -1,5 +1,6 @@
 """The ecosystems' own tools as processes: found on PATH or beside this Python, run with a limit of time and output."""
 
+import logging
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -24,11 +25,18 @@ def find_tool(name: str, *, install: str) -> str:
 def run_tool(
     command: Sequence[str], *, folder: Path | None = None, environment: Mapping[str, str] | None = None
 ) -> Ran:
-    """Run to the end; raises BundleError where it cannot be started, hangs or says too much, not for its status."""
+    """Run to the end; raises BundleError where it cannot be started, hangs, says too much or is killed.
+
+    Its exit status is for the caller to judge.
+    """
+    logging.getLogger(__name__).debug("%r", list(command))
     try:
-        return ask(command, timeout_s=TIMEOUT_S, folder=folder, environment=environment)
+        ran = ask(command, timeout_s=TIMEOUT_S, folder=folder, environment=environment)
     except CompilerError as err:
         raise BundleError(err.message, hint=err.hint) from err
+    if ran.status < 0:  # that is no answer
+        raise BundleError(f"{how_it_ended(Path(command[0]).name, ran)}", hint="Free some memory, and run it again.")
+    return ran
 
 
 def make(command: Sequence[str], *, folder: Path | None = None, environment: Mapping[str, str] | None = None) -> str:

@@ -14,9 +14,12 @@ from edgekit.bundle.refusal import refused
 from edgekit.bundle.sealed import read_sealed
 from edgekit.bundle.types import MAX_BUNDLE_BYTES, RELEASE, Opened, ToolCheck, Tree
 from edgekit.documents import read_bounded
-from edgekit.errors import BundleError, ToolMissingError
+from edgekit.errors import BundleError, IntegrityError, ToolMissingError
 from edgekit.keys.types import Purpose, Trust
 from edgekit.progress import Progress, silent
+
+MAX_REASON = 1000
+"""Characters; documents that are quoted in a reason have megabytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,10 +79,16 @@ def verify_bytes(data: bytes, trust: Trust, policy: Policy) -> Accepted:
 
     Whatever the bytes are, raises nothing but IntegrityError with the reason why it is refused.
     """
-    name = detect(data)
-    opened = load_envelope(name).open_envelope(data, trust, policy.now)
-    tree = verify_payload(opened.payload, trust, policy)
-    check_envelope(opened, tree.release)
+    try:
+        name = detect(data)
+        opened = load_envelope(name).open_envelope(data, trust, policy.now)
+        tree = verify_payload(opened.payload, trust, policy)
+        check_envelope(opened, tree.release)
+    except IntegrityError as err:
+        if len(err.message) <= MAX_REASON:
+            raise
+        # from None: what a hostile bundle had it say is as long in the cause
+        raise IntegrityError(f"{err.message[:MAX_REASON]}...", hint=err.hint[:MAX_REASON]) from None
     return Accepted(format=name, opened=opened, tree=tree)
 
 
@@ -171,7 +180,7 @@ def verify_bundle(
 def read_bundle(path: Path) -> bytes:
     """The file's bytes; raises BundleError where there is no such file, IntegrityError where it is too large."""
     if not path.is_file() and not path.is_fifo():
-        what = "is a folder" if path.is_dir() else "does not exist"
+        what = "is a folder" if path.is_dir() else "is no regular file" if path.exists() else "does not exist"
         raise BundleError(f"{path} {what}.", hint="Give a file that `edgekit bundle create` made.")
     if path.stat().st_size > MAX_BUNDLE_BYTES:
         raise refused(f"{path} has {path.stat().st_size:,} bytes; a bundle has at most {MAX_BUNDLE_BYTES:,}.")

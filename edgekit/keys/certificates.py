@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 RSA_BITS = 3072
 """The most that MCUboot, Mender, SWUpdate and RAUC take alike; as strong as P-256 (NIST SP 800-57 part 1, table 2)."""
+MIN_RSA_BITS = 2048
+"""Shorter ones are broken sooner or later (NIST SP 800-131A)."""
 MAX_NAME = 64
 """Characters of an organization (RFC 5280, appendix A.1: ub-organization-name)."""
 USAGES = (
@@ -53,7 +55,7 @@ def new_key(algorithm: Algorithm) -> "PrivateKey":
 
 
 def algorithm_of(key: object) -> Algorithm | None:
-    """Of a private or public key, or of the one in a certificate; None where it is none of ours."""
+    """Of a private or public key, or of the one in a certificate; None where it is none of ours, or too short."""
     from cryptography import x509
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -67,7 +69,9 @@ def algorithm_of(key: object) -> Algorithm | None:
         return "ed25519"
     if isinstance(key, ec.EllipticCurvePublicKey | ec.EllipticCurvePrivateKey):
         return "p256" if isinstance(key.curve, ec.SECP256R1) else None
-    return "rsa" if isinstance(key, rsa.RSAPublicKey | rsa.RSAPrivateKey) else None
+    if isinstance(key, rsa.RSAPublicKey | rsa.RSAPrivateKey):
+        return "rsa" if key.key_size >= MIN_RSA_BITS else None
+    return None
 
 
 def new_ca(organization: str, *, now: datetime, days: int) -> Pair:

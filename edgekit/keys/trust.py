@@ -48,7 +48,7 @@ def read_certificate(trust: Trust, name: Purpose | Literal["ca"]) -> "x509.Certi
         )
     try:
         return x509.load_pem_x509_certificate(read_bounded(path, IntegrityError, limit=MAX_PEM_BYTES))
-    except ValueError as err:
+    except (ValueError, x509.InvalidVersion) as err:
         raise IntegrityError(
             f"{path} is no X.509 certificate in PEM: {err}.", hint="Copy it anew from the keys it belongs to."
         ) from err

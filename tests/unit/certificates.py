@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
@@ -27,7 +27,7 @@ def replace_leaf(
     starts: datetime = NOW - timedelta(days=1),
     days: float = 100,
     extra: x509.ExtensionType | None = None,
-    key: ec.EllipticCurvePrivateKey | None = None,
+    key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | None = None,
     issuer_keys: Path | None = None,
 ) -> None:
     """Write ``purpose``.crt anew, signed by the CA of ``issuer_keys``; None leaves an extension out."""

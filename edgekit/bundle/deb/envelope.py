@@ -13,13 +13,14 @@ repository, whose signature covers the whole file.
 import hashlib
 import io
 import os
+import re
 import tarfile
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 
 from edgekit.bundle.archives.ar import read_ar, write_ar
-from edgekit.bundle.archives.tar import MTIME, write_tar
+from edgekit.bundle.archives.tar import BLOCK, MTIME, write_tar
 from edgekit.bundle.archives.types import Member
 from edgekit.bundle.deb.control import FIELDS, RELEASES, SCRIPTS, control_files, read_control, release_folder
 from edgekit.bundle.deb.device import SETTINGS as DEVICE_SETTINGS
@@ -27,11 +28,12 @@ from edgekit.bundle.deb.device import device_files
 from edgekit.bundle.deb.names import debian_architecture, release_version
 from edgekit.bundle.entries import Release
 from edgekit.bundle.refusal import refused
+from edgekit.bundle.sealed import read_document
 from edgekit.bundle.tar import canonical_order
 from edgekit.bundle.tools import find_tool, make, run_tool
 from edgekit.bundle.types import INSTALL, MAX_BUNDLE_BYTES, MAX_FILES, RELEASE, CreateRequest, Opened, ToolCheck
 from edgekit.compilers.process import how_it_ended
-from edgekit.documents import parse_json, write_json
+from edgekit.documents import MAX_BYTES, write_json
 from edgekit.errors import BundleError, IntegrityError
 from edgekit.keys.types import Trust
 from edgekit.target import load_target
@@ -49,6 +51,9 @@ MEMBERS = ("debian-binary", "control.tar", "data.tar")
 FORMAT = b"2.0\n"
 INSTALL_DPKG = "Install dpkg, which every Debian has: apt-get install dpkg; elsewhere your distribution packages it."
 FILE, FOLDER = 0o644, 0o755
+KINDS = b"05L"
+"""Files, folders, and the name of a following one where it is long: all that GNU tar writes for dpkg-deb."""
+SIZE = re.compile(rb"[0-7]{11}\0")
 
 
 def create(request: CreateRequest) -> Path:
@@ -134,13 +139,15 @@ def _open_signed(control_tar: bytes, data_tar: bytes) -> Opened:
     control = {member.name: member.data for member in _members(control_tar, "")}
     if set(control) != {"control", "md5sums", *SCRIPTS}:
         raise refused(f"The package's control archive holds {', '.join(sorted(control))}.")
+    if len(control["control"]) > MAX_BYTES:
+        raise refused(f"The package's control file has more than {MAX_BYTES:,} bytes.")
     fields = read_control(control["control"].decode())
     files = {member.name: member for member in _members(data_tar, RELEASES + "/")}
     folder, files = _below_one_folder(files)
     version = release_version(fields.get("Version", ""))
     if version is None:
         raise refused(f"The package's version {fields.get('Version', '')!r} is none that edgekit writes.")
-    release = parse_json(files[RELEASE].data, Release, IntegrityError, where=RELEASE) if RELEASE in files else None
+    release = read_document(files[RELEASE].data, Release, RELEASE) if RELEASE in files else None
     if release is None or f"{RELEASES}/{folder}" != release_folder(release):
         raise refused(f"The package installs into /{RELEASES}/{folder}, which is not where its release belongs.")
     payload = write_tar([files[path] for path in canonical_order(files)])
@@ -167,6 +174,7 @@ def _members(data: bytes, prefix: str) -> Iterator[Member]:
     """
     if len(data) > MAX_BUNDLE_BYTES:
         raise refused(f"An archive in the package has more than {MAX_BUNDLE_BYTES:,} bytes.")
+    _check_headers(data)
     seen: set[str] = set()
     with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
         for count, info in enumerate(archive):
@@ -185,17 +193,30 @@ def _members(data: bytes, prefix: str) -> Iterator[Member]:
             yield Member(name=name.removeprefix(prefix), data=stream.read(), executable=info.mode == FOLDER)
 
 
+def _check_headers(data: bytes) -> None:
+    """Raise IntegrityError for what tarfile unfolds without a limit: sparse files, pax records, chains of names."""
+    at, last = 0, b""
+    while any(header := data[at : at + BLOCK]):
+        kind, size = header[156:157], header[124:136]
+        if len(header) < BLOCK or kind not in KINDS or not SIZE.fullmatch(size) or kind == last == b"L":
+            raise refused("An archive in the package has a header that dpkg-deb does not write.")
+        at, last = at + BLOCK + -(-int(size[:11], 8) // BLOCK) * BLOCK, kind
+    if at > len(data) or any(data[at:]):
+        raise refused("An archive in the package is cut off, or goes on behind its end.")
+
+
 def check(path: Path, trust: Trust, scratch: Path) -> ToolCheck | None:  # noqa: ARG001 - Debian's tool knows no key
     """dpkg-deb reads the control file and the whole data archive; packages have no signature that it knows.
 
     Raises IntegrityError when it cannot read them, BundleError when it is not installed.
     """
     dpkg_deb = find_tool("dpkg-deb", install=INSTALL_DPKG)
+    environment = {**os.environ, "TMPDIR": str(scratch), "LC_ALL": "C.UTF-8"}
     for question in ("--info", "--contents"):
-        ran = run_tool((dpkg_deb, question, str(path)))
+        ran = run_tool((dpkg_deb, question, str(path.absolute())), environment=environment)
         if ran.status != 0:
             raise refused(f"dpkg-deb cannot read the package: {how_it_ended('dpkg-deb', ran)}")
-    version = run_tool((dpkg_deb, "--version")).output.partition(" version ")[2].split()
+    version = run_tool((dpkg_deb, "--version"), environment=environment).output.partition(" version ")[2].split()
     return ToolCheck(
         tool="dpkg-deb",
         version=version[0] if version else None,

@@ -20,11 +20,11 @@ from edgekit.bundle.mender.device import public_key
 from edgekit.bundle.mender.header import MEMBERS, MODULE, SCRIPT, artifact_name, check_header, read_depends
 from edgekit.bundle.mender.signature import sign_manifest, verify_manifest
 from edgekit.bundle.refusal import refused
+from edgekit.bundle.sealed import read_document
 from edgekit.bundle.tools import find_tool, make, run_tool
 from edgekit.bundle.types import RELEASE, CreateRequest, Opened, ToolCheck
 from edgekit.compilers.process import how_it_ended
-from edgekit.documents import parse_json
-from edgekit.errors import BundleError, IntegrityError
+from edgekit.errors import BundleError
 from edgekit.keys.types import Trust
 
 SUFFIX = ".mender"
@@ -140,7 +140,7 @@ def _release(payload: bytes) -> Release:
     documents = [member.data for member in read_tar(payload) if member.name == RELEASE]
     if not documents:
         raise refused(f"It holds no {RELEASE}: it is no bundle of edgekit's.")
-    return parse_json(documents[0], Release, IntegrityError, where=RELEASE)
+    return read_document(documents[0], Release, RELEASE)
 
 
 def check(path: Path, trust: Trust, scratch: Path) -> ToolCheck | None:
@@ -151,7 +151,7 @@ def check(path: Path, trust: Trust, scratch: Path) -> ToolCheck | None:
     tool = find_tool("mender-artifact", install=INSTALL_TOOL)
     key = scratch / "mender.pub"
     key.write_bytes(public_key(trust))
-    ran = run_tool((tool, "validate", "--key", str(key), str(path)))
+    ran = run_tool((tool, "validate", "--key", str(key), str(path.absolute())))
     if ran.status != 0:
         raise refused(f"mender-artifact refuses it: {how_it_ended('mender-artifact validate', ran)}")
     words = run_tool((tool, "--version")).output.split()

@@ -8,8 +8,9 @@ import msgspec
 from edgekit.bundle.archives.types import Member
 from edgekit.bundle.entries import Hardware, Release
 from edgekit.bundle.refusal import refused
-from edgekit.documents import Document, parse_json
-from edgekit.errors import BundleError, IntegrityError
+from edgekit.bundle.sealed import read_document
+from edgekit.documents import Document
+from edgekit.errors import BundleError
 
 MODULE = "edgekit"
 """Name of the update module, which ``device_files`` writes; also of the software filesystem in Mender's sense."""
@@ -86,8 +87,8 @@ def check_header(members: tuple[Member, ...], release: Release) -> None:
         raise refused("Its header has other parts than edgekit writes.")
     if [member.executable for member in members] != [member.name.startswith("scripts/") for member in members]:
         raise refused("A mode in its header is not what edgekit writes.")
-    info = parse_json(members[0].data, HeaderInfo, IntegrityError, where=MEMBERS[0])
-    kind = parse_json(members[2].data, TypeInfo, IntegrityError, where=MEMBERS[2])
+    info = read_document(members[0].data, HeaderInfo, MEMBERS[0])
+    kind = read_document(members[2].data, TypeInfo, MEMBERS[2])
     if info.artifact_provides.artifact_name != artifact_name(release):
         raise refused(f"Its artifact name is {info.artifact_provides.artifact_name}, not {artifact_name(release)}.")
     if info.artifact_depends.device_type != release.hardware:
