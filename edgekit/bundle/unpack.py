@@ -42,7 +42,10 @@ def main(arguments: list[str], key: Path = KEY) -> int:
     except RefusedError as err:
         return _say(8, f"FAILED (exit 8): {bundle} is refused: {err}.", "Get the bundle anew from where it was made.")
     except OSError as err:
-        return _say(1, f"FAILED (exit 1): {err.filename or folder}: {err.strerror}.", "Correct that and run it again.")
+        named = err.filename or folder
+        missing = "Put the release key there: `edgekit bundle device-files` writes it."
+        following = missing if str(named) == str(key) else "Correct that and run it again."
+        return _say(1, f"FAILED (exit 1): {named}: {err.strerror}.", following)
     return _say(0, f"unpacked {bundle}, which this device's key signed.", f"sh {folder}/{INSTALL}")
 
 

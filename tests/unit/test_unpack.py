@@ -110,7 +110,9 @@ def test_what_the_device_cannot_do_is_exit_1(data: bytes, keys: Path, tmp_path: 
     assert unpack(data, keys, tmp_path / "new") == 1
     assert "it exists already" in capsys.readouterr().err
     assert unpack(data, tmp_path, tmp_path / "other") == 1
-    assert "release.pub: No such file" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "release.pub: No such file" in said
+    assert "next: Put the release key there: `edgekit bundle device-files` writes it." in said
     assert main([]) == 2
 
 
