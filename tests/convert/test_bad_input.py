@@ -64,6 +64,7 @@ def test_an_h5_configuration_that_is_none(tmp_path: Path, config: Any) -> None:
         convert(open_source(tmp_path / "m.h5"), log_folder=tmp_path / "logs")
 
 
+@pytest.mark.slow
 def test_a_class_from_elsewhere_is_never_called(tmp_path: Path) -> None:
     command = {"command": f"touch {tmp_path / 'called'}"}
     layer = {"module": "os", "class_name": "system", "config": command, "registered_name": "system"}

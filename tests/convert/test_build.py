@@ -119,6 +119,7 @@ def test_over_the_budget_fails_with_exit_code_3_and_writes_nothing(
     assert not (folder / "over").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("converted_once")
 @pytest.mark.parametrize("io", ["uint8", "float32"])
 def test_other_inputs_and_outputs_of_an_int8_model(cases: Path, folder: Path, io: str) -> None:

@@ -116,6 +116,7 @@ def test_the_child_dies_with_its_parent(temporary: Path, tmp_path: Path, model: 
         assert list(temporary.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_module_of_the_users_does_not_shadow_the_framework(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -158,6 +158,7 @@ def test_generated_models(
     assert_like_keras(model, keras_answers / f"{name}.npz", 2e-5)
 
 
+@pytest.mark.slow
 def test_exported_saved_model_needs_no_tf_keras(keras_models: Path, converted: Converted) -> None:
     model, same = converted(keras_models / "exported"), converted(keras_models / "sequential.keras")
     assert set(model.tools) == {"tensorflow"}

@@ -185,6 +185,7 @@ def test_a_function_that_fails_and_one_without_shapes(folder: Path, tmp_path: Pa
     assert "[input.image] shape = [1, 3, 224, 224]" in caught.value.hint
 
 
+@pytest.mark.slow
 def test_a_pt2_that_calls_python_is_refused(cases: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(cases / PT2) as archive, zipfile.ZipFile(tmp_path / "evil.pt2", "w") as evil:
         for name in archive.namelist():

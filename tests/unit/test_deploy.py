@@ -166,6 +166,7 @@ def test_a_rollback_to_a_damaged_version_is_refused(
     assert active(root) == versions[1].digest
 
 
+@pytest.mark.slow
 def test_old_versions_are_removed_but_never_the_active_one_or_the_one_before(
     root: Path, connection: Connection, versions: list[Artifact]
 ) -> None:

@@ -401,6 +401,7 @@ def _unpack_mnist(npz: Path, folder: Path) -> None:
     (folder / "t10k-labels-idx1-ubyte.gz").write_bytes(gzip.compress(labels))
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_half_way_then_the_rest(
     make_cases: MakeCases, upstream: Path, cases: Path, tmp_path: Path
 ) -> None:
@@ -443,6 +444,7 @@ def same_files(into: Path, cases: Path) -> None:
         assert (case.bytes, case.sha256) == (len(here[case.path]), hashlib.sha256(here[case.path]).hexdigest())
 
 
+@pytest.mark.slow
 def test_upstream_in_another_form_is_refused(make_cases: MakeCases, upstream: Path, tmp_path: Path) -> None:
     """An HTML page where the labels should be, a download in which the images are not gzip."""
     with serve(upstream) as server:
