@@ -18,8 +18,18 @@ def find_tool(name: str, *, install: str) -> str:
     beside = Path(sys.executable).parent / name  # what pip installs with edgekit[bundle] need not be on PATH
     path = str(beside) if beside.is_file() else shutil.which(name)
     if path is None:
-        raise ToolMissingError(f"{name} is not on this machine, and this format needs it.", hint=install)
+        raise ToolMissingError(f"{name} is not on this machine, and this needs it.", hint=install)
     return path
+
+
+def check_room(folder: Path, needed: int) -> None:
+    """Raise BundleError where ``folder`` has not ``needed`` bytes: a tool would refuse what is good."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise BundleError(
+            f"{folder.parent} has {free:,} bytes free, and the check takes {needed:,}.",
+            hint="Free some space there, or set TMPDIR to a folder elsewhere.",
+        )
 
 
 def run_tool(

@@ -242,11 +242,18 @@ def test_what_others_left_in_tmp_is_not_written_to(keys: Path, tmp_path: Path) -
     for name in ("log", "lock"):
         (planted / name).symlink_to(victim)
     environment = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "TMPDIR": str(tmp)}
-    command = ["sh", str(program), "install", "a.swu"]
+    bundle = tmp_path / "a.swu"
+    command = ["sh", str(program), "install", str(bundle)]
+    missing = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (missing.returncode, missing.stderr) == (1, f"edgekit: FAILED: {bundle} is no file that can be read.\n")
+    bundle.touch()
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "[INFO ] : SWUPDATE successful !\n"), done.stderr
     assert not victim.exists()
     assert list(tmp.iterdir()) == [planted], "nothing of its own stays"
+    usage = subprocess.run(command[:3], env=environment, capture_output=True, text=True, check=False)
+    assert usage.returncode == 2
+    assert "edgekit-swupdate install FILE" in usage.stderr
 
 
 @pytest.fixture

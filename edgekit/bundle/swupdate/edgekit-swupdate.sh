@@ -23,7 +23,10 @@ arguments() {
 }
 
 leave() {
-  if [ -n "$server" ]; then kill "$server" 2>/dev/null || true; fi
+  if [ -n "$server" ]; then # waited for: the next installation may follow at once
+    kill "$server" 2>/dev/null || true
+    wait "$server" 2>/dev/null || true
+  fi
   if ! grep -q " $TMPDIR/" /proc/mounts; then rm -rf "$TMPDIR"; fi # never into a slot that is still mounted there
 }
 
@@ -32,6 +35,10 @@ leave() {
 install() {
   image=$1
   shift
+  if ! [ -r "$image" ]; then
+    printf 'edgekit: FAILED: %s is no file that can be read.\n' "$image" >&2
+    return 1
+  fi
   mkdir -p "$root"
   exec 8>"$root/swupdate.lock"
   # two at a time would write into one slot
@@ -60,12 +67,12 @@ install() {
   status=0
   swupdate-client -p "$image" >/dev/null 8>&- || status=1
   grep -q '^\[INFO \] : SWUPDATE successful' "$TMPDIR/log" || status=1
-  cat "$TMPDIR/log"
+  grep -v 'print_registered_handlers' "$TMPDIR/log" # 30 lines that say nothing of this installation
   return "$status"
 }
 
-case ${1:-} in
+case ${1:-}${2:+ FILE} in
   arguments) arguments ;;
-  install) shift && install "$@" ;;
+  'install FILE') shift && install "$@" ;;
   *) sed -n '2,3s/^# //p' "$0" >&2; exit 2 ;;
 esac
