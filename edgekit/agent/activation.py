@@ -11,11 +11,11 @@ import signal
 import subprocess
 import time
 from contextlib import contextmanager
-from typing import Dict, Iterator, Optional, Tuple
+from typing import IO, Dict, Iterator, Optional, Tuple
 
 from .events import AgentError
 from .host import Host
-from .layout import Place, model_name, point, read_current, read_manifest
+from .layout import MODEL, Place, model_name, point, prepare_way_back, read_current, read_manifest
 from .state import Hooks, Pending, State, read_state, write_state
 
 POLL_S = 0.02
@@ -36,6 +36,8 @@ def activate(place: Place, state: State, host: Host, lock: int) -> None:
     before = read_current(place)
     digest, hooks = state.history[-1].digest, state.hooks
     pending = read_state(place)._replace(pending=Pending(digest, before, hooks.on_activate, state.history[-1].release))
+    if before is not None:
+        prepare_way_back(place, before)
     write_state(place, pending)
     try:
         with _guarded(place, host, lock):
@@ -56,7 +58,9 @@ def undo(place: Place) -> Optional[str]:
     if state.pending is None:
         return None
     previous = state.pending.previous
-    point(place, previous if previous and os.path.isdir(place.version(previous)) else None)
+    if previous is not None and not os.path.isdir(place.version(previous)):
+        previous = None
+    point(place, previous)
     if state.pending.on_activate:
         _run(state.pending.on_activate, _environment(place, previous), ON_ACTIVATE_TIMEOUT_S, None)
     write_state(place, state._replace(pending=None))
@@ -82,7 +86,7 @@ def withdraw(place: Place, host: Host) -> Optional[str]:
 
 def _outcome(place: Place, before: Optional[str]) -> str:
     active = read_current(place)
-    if active != before or read_state(place).pending is not None:
+    if active != before:
         return "It could not be undone: %s is active." % (active and active[:12])
     if before is None:
         return "No version is active, as before."
@@ -176,9 +180,16 @@ def _environment(place: Place, digest: Optional[str]) -> Dict[str, str]:
         os.environ,
         EDGEKIT_NAME=place.name,
         EDGEKIT_DIGEST=digest or "",
-        EDGEKIT_MODEL=os.path.join(place.current, model_name(read_manifest(place.version(digest)))) if digest else "",
+        EDGEKIT_MODEL=os.path.join(place.current, _model(place, digest)) if digest else "",
         EDGEKIT_PATH=place.folder,
     )
+
+
+def _model(place: Place, digest: str) -> str:
+    try:
+        return model_name(read_manifest(place.version(digest)))
+    except AgentError:  # a version to go back to that was damaged meanwhile: it must not bar the way for ever
+        return MODEL
 
 
 def _run(
@@ -189,9 +200,7 @@ def _run(
     Output goes to a file, so that a service which the command leaves behind does not keep us waiting. With
     ``host`` None nobody is asked and nobody can interrupt.
     """
-    import tempfile  # only where an application has commands: it takes a while to load
-
-    with tempfile.TemporaryFile() as output:
+    with _output() as output:
         process = subprocess.Popen(
             ["/bin/sh", "-c", command],
             stdin=subprocess.DEVNULL,
@@ -215,3 +224,13 @@ def _run(
                 process.wait()
         output.seek(max(0, output.seek(0, os.SEEK_END) - MAX_OUTPUT_BYTES))
         return status, output.read().decode("utf-8", "replace")
+
+
+def _output() -> "IO[bytes]":
+    """A file that nobody else sees; where no disk has room for one, nothing is kept: the way back depends on it."""
+    import tempfile  # only where an application has commands: it takes a while to load
+
+    try:
+        return tempfile.TemporaryFile()
+    except OSError:
+        return open(os.devnull, "r+b")

@@ -53,7 +53,7 @@ class Child:
         """The fields of its ``done`` event; see ``run_child``."""
         self._close_stdin()
         last = deque(_lines(self._process, stdin, on_wait), 1)
-        return _result(last[0] if last else b"", self._process.wait(), self._command)
+        return _result(last[0] if last else b"", _ended(self._process, on_wait), self._command)
 
     def relay(
         self,
@@ -72,7 +72,7 @@ class Child:
             event = _event(last)
             if event and event["event"] not in ("done", "error"):
                 emit(**event)
-        return _result(last, self._process.wait(), self._command)
+        return _result(last, _ended(self._process, on_wait), self._command)
 
     def hear(self, stdin: Optional[BinaryIO] = None, on_wait: Callable[[], None] = lambda: None) -> Dict[str, Any]:
         """Its next event, for a command that speaks only when it is asked; ``stdin`` and errors as in ``run_child``."""
@@ -81,7 +81,7 @@ class Child:
             event = _event(last)
             if event and event["event"] not in ("done", "error"):
                 return event
-        return dict(_result(last, self._process.wait(), self._command), event="done")
+        return dict(_result(last, _ended(self._process, on_wait), self._command), event="done")
 
     def ask(
         self,
@@ -162,6 +162,15 @@ def _lines(
                 yield piece
     if rest:
         yield rest
+
+
+def _ended(process: Any, on_wait: Callable[[], None]) -> int:
+    """Its exit status; a delegate may hang where it cleans up, when the output is closed already."""
+    while True:
+        try:
+            return int(process.wait(HEARTBEAT_S))
+        except subprocess.TimeoutExpired:
+            on_wait()
 
 
 def _event(line: bytes) -> Dict[str, Any]:

@@ -14,7 +14,7 @@ from . import selftest, staging
 from .activation import withdraw
 from .events import AgentError, Result
 from .host import Host
-from .layout import Place, explained, read_current, read_manifest, write_file
+from .layout import Place, explained, make_folders, read_current, read_manifest, write_file
 from .release import Release, refused, verify
 from .state import State, locked, read_state, write_state
 from .store import Wanted, bring
@@ -94,9 +94,10 @@ def confirm(release: Release, device: Device, host: Host) -> str:
     """
     place = _admitted(release, device, host)
     with explained(place):
-        os.makedirs(place.folder, exist_ok=True)
+        make_folders(place.folder)
         with locked(place, host):
             state = read_state(place)
+            _tell_damage(release, host, state)
             floor = state.floor
             if floor is None or device.allow_downgrade or parse(release.named.version) > parse(floor.version):
                 floor = release.named
@@ -118,7 +119,7 @@ def _admitted(release: Release, device: Device, host: Host) -> Place:
     """The model's place on the device, once the tree is whole and for this device."""
     verify(release)
     host.emit("verified", files=len(release.files), bytes=sum(entry.bytes for entry in release.files.values()))
-    own = device.target or _read_target(device.root)
+    own = _read_target(device.root) if device.target is None else device.target
     if own is None:
         host.emit("unknown-target")
     elif own != release.target and own not in release.hardware:
@@ -150,8 +151,7 @@ def _admit(release: Release, device: Device, host: Host, state: State) -> State:
     """The state with the floor that holds once this release is confirmed; raises AgentError ``integrity``."""
     floor, new = state.floor, release.named
     active = state.history[-1].release if state.history else None
-    if state.damaged:
-        host.emit("floor-lost", version=new.version)
+    _tell_damage(release, host, state)
     host.emit("floor", floor=floor and floor.version, active=active and active.version, version=new.version)
     if floor is None or parse(new.version) > parse(floor.version):
         return state._replace(floor=new)
@@ -171,6 +171,11 @@ def _admit(release: Release, device: Device, host: Host, state: State) -> State:
         "%s is refused: %s." % (release.title, reason),
         hint + " --allow-downgrade lowers the floor knowingly.",
     )
+
+
+def _tell_damage(release: Release, host: Host, state: State) -> None:
+    if state.damaged:
+        host.emit("floor-lost", version=release.named.version)
 
 
 def _delegate(manifest: Result) -> str:

@@ -10,13 +10,13 @@ import contextlib
 import os
 import sys
 import traceback
-from typing import Any, Callable, List
+from typing import Any, Callable, List, Optional
 
 from .commit import healthy, restore
 from .events import AgentError, Result
 from .host import Host
 from .install import NONE, Device, check, confirm, deactivate, install
-from .layout import SHA256
+from .layout import SHA256, Place, read_current
 from .release import Release, read_release
 
 Step = Callable[[Release, Device, Host], str]
@@ -57,7 +57,7 @@ def main(arguments: List[str]) -> int:
         _say("next: This is a defect of edgekit, or something is wrong with the device; report the lines above.")
         return 1
     except BaseException:
-        _say("FAILED: it was told to stop. What was active before is active; run it again.")
+        _say("FAILED: it was told to stop. %s Run it again." % _standing(options.folder, options.root))
         raise
     return 0
 
@@ -132,6 +132,18 @@ def _parser() -> argparse.ArgumentParser:
     text = "instead of a commit: back to it, or none"
     steps.add_argument("--restore", dest="step", metavar="DIGEST", type=_restoring, default=_install, help=text)
     return parser
+
+
+def _standing(folder: str, root: Optional[str]) -> str:
+    """What is active now, as a sentence: it may have been stopped behind the switch."""
+    try:
+        release = read_release(folder)
+        found = read_current(Place(root=os.path.abspath(root or release.root), name=release.name))
+    except AgentError as err:
+        return err.message
+    if found == release.digest:
+        return "%s is active." % release.title
+    return "No version is active." if found is None else "Version %.12s is active." % found
 
 
 def _tested(report: Result) -> str:

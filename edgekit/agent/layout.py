@@ -144,13 +144,32 @@ def point(place: Place, digest: Optional[str]) -> None:
     if digest is None:
         if os.path.islink(place.current):
             os.unlink(place.current)
+    elif _leads_to(_way_back(place), digest):
+        os.replace(_way_back(place), place.current)
     else:
-        link = place.current + ".new"
-        if os.path.lexists(link):
-            os.unlink(link)
-        os.symlink(os.path.join("versions", digest), link)
-        os.replace(link, place.current)
+        os.replace(_make_link(place.current + ".new", digest), place.current)
     fsync(place.folder)
+
+
+def prepare_way_back(place: Place, digest: str) -> None:
+    """Have ``point`` need no space on the disk to make ``digest`` the active version."""
+    if not _leads_to(_way_back(place), digest):
+        _make_link(_way_back(place), digest)
+
+
+def _way_back(place: Place) -> str:
+    return place.current + ".back"
+
+
+def _leads_to(link: str, digest: str) -> bool:
+    return os.path.islink(link) and os.readlink(link) == os.path.join("versions", digest)
+
+
+def _make_link(link: str, digest: str) -> str:
+    if os.path.lexists(link):
+        os.unlink(link)
+    os.symlink(os.path.join("versions", digest), link)
+    return link
 
 
 def is_intact(path: str, entry: Entry) -> bool:
@@ -207,12 +226,23 @@ def model_name(manifest: Dict[str, Any]) -> str:
 def write_file(path: str, data: bytes) -> None:
     """Whole or not at all, on the disk when this returns."""
     part = path + ".new"
-    with open(part, "wb") as stream:
+    if os.path.lexists(part):
+        os.unlink(part)
+    # in a folder of others it could be a link of theirs; with O_EXCL it is not followed
+    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "wb") as stream:
         stream.write(data)
         stream.flush()
         os.fsync(stream.fileno())
     os.replace(part, path)
     fsync(os.path.dirname(path))
+
+
+def make_folders(path: str) -> None:
+    """``os.makedirs``, where it is not there; on the disk when this returns."""
+    if not os.path.isdir(path):
+        make_folders(os.path.dirname(path))
+        os.makedirs(path, exist_ok=True)
+        fsync(os.path.dirname(path))
 
 
 def fsync(path: str) -> None:

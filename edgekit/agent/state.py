@@ -98,17 +98,18 @@ def read_hooks(value: Any) -> Hooks:
 def read_state(place: Place) -> State:
     """state.json; where it is lost or damaged, the state is derived from the folders.
 
-    The link ``current`` has the last word on what is active, as long as no switch is pending.
+    The link ``current`` has the last word on what is active, as long as no switch is pending. Raises AgentError
+    ``device`` where it is there and cannot be read now: it holds the floor, which is not given up for that.
     """
+    data = _read(place)
     try:
-        with open(_path(place), "rb") as stream:
-            state = _parse(json.loads(stream.read().decode()))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as err:
+        state = _parse(json.loads((data or b"").decode()))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         state = State(
             history=tuple(Activation(digest, None) for digest in reversed(list_versions(place))),
             hooks=Hooks(),
             pending=None,
-            damaged=not isinstance(err, FileNotFoundError),
+            damaged=data is not None,
         )
     if state.pending is not None:
         return state
@@ -119,6 +120,21 @@ def read_state(place: Place) -> State:
     if not history or history[-1].digest != active:
         history = (*(item for item in history if item.digest != active), Activation(active, None))
     return state._replace(history=history)
+
+
+def _read(place: Place) -> Optional[bytes]:
+    path = _path(place)
+    try:
+        with open(path, "rb") as stream:
+            return stream.read()
+    except FileNotFoundError:
+        return None
+    except OSError as err:
+        raise AgentError(
+            "device",
+            "%s cannot be read: %s." % (path, err.strerror),
+            "The model's history and floor are in it: correct that, and do it again.",
+        ) from err
 
 
 def _parse(value: Dict[str, Any]) -> State:

@@ -3,7 +3,7 @@
 import os
 import shutil
 import sys
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import Any, BinaryIO, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from . import staging
@@ -20,6 +20,7 @@ from .layout import (
     explained,
     find_damage,
     list_versions,
+    make_folders,
     read_current,
     read_entries,
     read_manifest,
@@ -129,7 +130,7 @@ def bring(
     """
     digest, delegate, options = wanted.digest, wanted.delegate, wanted.options
     with explained(place):
-        os.makedirs(place.versions, exist_ok=True)
+        make_folders(place.versions)
         with locked(place, host) as lock, prepared(place.version(digest), delegate, options) as child:
             undone = undo(place)
             before, state = read_current(place), admit(read_state(place))
@@ -242,7 +243,7 @@ def _install_library(place: Place) -> None:
         with open(path, "rb") as stream:
             if stream.read() == data:
                 return
-    os.makedirs(os.path.dirname(path), exist_ok=True)
+    make_folders(os.path.dirname(path))
     write_file(path, data)
 
 
@@ -261,11 +262,10 @@ def _prune(place: Place, keep: int) -> List[str]:
             os.rename(place.version(digest), trash)  # so that no half of it is ever seen
             shutil.rmtree(trash)
         except OSError as err:
-            sys.stderr.write("%s could not be removed: %s\n" % (place.version(digest), err))
+            with suppress(OSError):  # the switch is confirmed: neither a disk nor a log makes it a failure now
+                sys.stderr.write("%s could not be removed: %s\n" % (place.version(digest), err))
             continue
         removed.append(digest)
-    if removed:
-        write_state(place, read_state(place))
     return removed
 
 

@@ -219,6 +219,59 @@ def test_a_damaged_state_takes_the_floor_with_it_and_that_is_said(shelf: Shelf, 
     assert "state.json is damaged, and the floor with it: it begins anew with 1.0.0" in said
 
 
+def test_a_state_that_cannot_be_read_now_keeps_its_floor(shelf: Shelf, board: Board) -> None:
+    """A bad sector or a permission is no reason to forget the floor, as a damaged file is."""
+    (board.root / "models" / "demo" / "state.json").mkdir(parents=True)
+    status, said = board.install(shelf.release("1.0.0"))
+    assert status == 1
+    assert "state.json cannot be read: Is a directory." in said
+    assert "history and floor are in it" in said
+
+
+def test_confirm_says_that_the_floor_was_lost(shelf: Shelf, board: Board) -> None:
+    folder = board.root / "models" / "demo"
+    folder.mkdir(parents=True)
+    (folder / "state.json").write_bytes(b"{")
+    assert "the floor with it: it begins anew with 1.0.0" in board.install(shelf.release("1.0.0"), "--confirm")[1]
+
+
+def test_an_empty_target_is_none_of_the_releases(shelf: Shelf, board: Board) -> None:
+    """As a client gives it that reads a file which is not there."""
+    assert board.install(shelf.release("1.0.0"), "--check", "--target", "")[0] == 8
+
+
+def test_a_link_that_others_left_is_not_written_through(shelf: Shelf, board: Board, tmp_path: Path) -> None:
+    remembered, victim = tmp_path / "remembered", tmp_path / "victim"
+    (tmp_path / "remembered.new").symlink_to(victim)
+    assert board.install(shelf.release("1.0.0"), "--remember", str(remembered))[0] == 0
+    assert (remembered.read_text(), victim.exists()) == ("none\n", False)
+
+
+def test_a_damaged_version_to_go_back_to_does_not_bar_the_way(shelf: Shelf, board: Board, tmp_path: Path) -> None:
+    board.install(shelf.release("1.0.0"))
+    place = Place(root=str(board.root), name="demo")
+    now = state.read_state(place)
+    told = f"echo $EDGEKIT_MODEL >> {tmp_path / 'told'}"
+    state.write_state(place, now._replace(pending=state.Pending("0" * 64, now.history[-1].digest, told)))
+    (board.root / "models" / "demo" / "current" / "manifest.json").write_bytes(b"")
+    assert board.install(shelf.release("1.1.0"))[0] == 0
+    assert board.active() == "1.1.0"
+    assert (tmp_path / "told").read_text() == f"{place.current}/model.tflite\n"
+
+
+def test_stopped_behind_the_switch_it_says_what_is_active(
+    shelf: Shelf, board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(store, "_prune", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        board.install(shelf.release("1.0.0"))
+    last = board.heard().splitlines()[-1]
+    assert last == "edgekit: FAILED: it was told to stop. demo 1.0.0 is active. Run it again."
+
+
 @pytest.mark.slow
 def test_two_at_once_are_one_after_the_other(shelf: Shelf, board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
     board.install(shelf.release("1.0.0"))
