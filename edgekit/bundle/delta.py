@@ -4,16 +4,19 @@ A gateway or a device that keeps the old bundle needs the delta only. Nothing of
 before, and what comes out is verified as any bundle is; the delta itself carries no signature and needs none.
 """
 
+import os
+import signal
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from edgekit.agent.versions import parse
-from edgekit.bundle import types
+from edgekit.bundle import tools, types
 from edgekit.bundle.create import BundleRequest, Created, checked_output
 from edgekit.bundle.refusal import refused
 from edgekit.bundle.tools import find_tool, make
@@ -83,6 +86,10 @@ def apply_delta(old: Path, delta: Path, output: Path) -> None:
             words = said.read(500).decode(errors="replace").strip()
     except OSError as err:
         raise _unwritable(output, err) from err
+    if status < 0:
+        raise BundleError(
+            f"zstd was killed, or did not end within {tools.TIMEOUT_S:g} s.", hint="Free some memory, and run it again."
+        )
     if status != 0:
         raise refused(
             f"{delta} is no delta from {old}: {words.rpartition(':')[2].strip() or 'zstd failed'}.",
@@ -193,12 +200,23 @@ def _beside(output: Path) -> Iterator[Path]:
 
 @contextmanager
 def _running(command: list[str], said: int) -> Iterator["subprocess.Popen[bytes]"]:
-    """The process, with its output as a pipe; killed however this ends."""
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said) as process:
+    """The process, with its output as a pipe; killed however this ends, and after ``tools.TIMEOUT_S``."""
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said, start_new_session=True
+    ) as process:
+        timer = threading.Timer(tools.TIMEOUT_S, _kill, (process,))
+        timer.start()
         try:
             yield process
         finally:
-            process.kill()
+            timer.cancel()
+            _kill(process)
+
+
+def _kill(process: "subprocess.Popen[bytes]") -> None:
+    """All that it started, too: that may hold its output open."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _unwritable(output: Path, err: OSError) -> BundleError:

@@ -8,6 +8,7 @@ from edgekit.bundle.create import own_settings
 from edgekit.bundle.envelopes import load_envelope
 from edgekit.bundle.folders import write_folder
 from edgekit.bundle.verify import Verified
+from edgekit.errors import BundleError
 from edgekit.keys.types import Trust
 
 
@@ -27,6 +28,11 @@ def write_device_files(verified: Verified, trust: Trust, settings: Mapping[str, 
 
     Raises BundleError where ``folder`` holds something, cannot be written, or a setting is unknown.
     """
+    if "root" in settings:
+        raise BundleError(
+            f"The release says its root on the device: {verified.release.installation.root}.",
+            hint="Leave it out here; edgekit bundle create --setting root=... makes a release with another one.",
+        )
     own = own_settings(verified.format, settings)
     wanted = load_envelope(verified.format).device_files(verified.release, trust, own)
     write_folder(folder, wanted.files, wanted.executable)

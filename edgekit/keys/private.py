@@ -6,13 +6,19 @@ from typing import TYPE_CHECKING, Literal
 from edgekit.documents import read_bounded
 from edgekit.errors import KeysError
 from edgekit.keys.certificates import algorithm_of
-from edgekit.keys.trust import MAX_PEM_BYTES, private_key
+from edgekit.keys.trust import MAX_PEM_BYTES, private_key, read_certificate, read_trust
 from edgekit.keys.types import Purpose
 
 if TYPE_CHECKING:
     from cryptography import x509
 
     from edgekit.keys.certificates import PrivateKey
+
+
+def matching_key(keys: Path, purpose: Purpose) -> Path:
+    """The private key's file for a tool that signs; raises KeysError and IntegrityError as ``read_private_key``."""
+    read_private_key(keys, purpose, read_certificate(read_trust(keys), purpose))
+    return private_key(keys, purpose)
 
 
 def read_private_key(keys: Path, name: Purpose | Literal["ca"], certificate: "x509.Certificate") -> "PrivateKey":

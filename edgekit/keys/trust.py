@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from edgekit.documents import read_bounded
 from edgekit.errors import IntegrityError, KeysError
-from edgekit.keys.certificates import algorithm_of
+from edgekit.keys.certificates import algorithm_of, certificate_pem
 from edgekit.keys.types import ALGORITHMS, PRIVATE, PUBLIC, Purpose, Trust
 
 if TYPE_CHECKING:
@@ -52,6 +52,14 @@ def read_certificate(trust: Trust, name: Purpose | Literal["ca"]) -> "x509.Certi
         raise IntegrityError(
             f"{path} is no X.509 certificate in PEM: {err}.", hint="Copy it anew from the keys it belongs to."
         ) from err
+
+
+def ca_pem(trust: Trust) -> bytes:
+    """The CA's certificate for a device, and nothing else of its file: a private key may lie there, too.
+
+    Raises IntegrityError when it is missing or no certificate.
+    """
+    return certificate_pem(read_certificate(trust, "ca"))
 
 
 def checked_certificate(trust: Trust, purpose: Purpose, now: datetime) -> "x509.Certificate":

@@ -11,18 +11,23 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from edgekit.artifact import read_artifact
+from edgekit.bundle import rollout, tools
 from edgekit.bundle.archives.ar import read_ar, write_ar
 from edgekit.bundle.archives.tar import BLOCK, MTIME, read_tar, write_tar
 from edgekit.bundle.archives.types import Member
 from edgekit.bundle.deb import envelope as deb
-from edgekit.bundle.delta import make_delta, patch_bundle
+from edgekit.bundle.delta import apply_delta, make_delta, patch_bundle
+from edgekit.bundle.device_files import write_device_files
 from edgekit.bundle.entries import Format
+from edgekit.bundle.envelopes import load_envelope
 from edgekit.bundle.mender import envelope as mender
 from edgekit.bundle.mender.signature import sign_manifest
+from edgekit.bundle.sealed import read_sealed
 from edgekit.bundle.tools import run_tool
 from edgekit.bundle.verify import MAX_REASON, Policy, read_bundle, verify_bundle, verify_bytes
-from edgekit.errors import BundleError, IntegrityError
+from edgekit.errors import BundleError, IntegrityError, KeysError
 from edgekit.keys.dsse import sign_dsse
+from edgekit.keys.private import matching_key
 from edgekit.keys.trust import checked_certificate, read_certificate, read_trust
 from tests.bundles import NOW, make_bundle, make_keys, tiny_artifact
 from tests.unit.certificates import replace_leaf
@@ -162,3 +167,74 @@ def test_a_certificate_of_a_version_that_does_not_exist_is_none(tmp_path: Path) 
     (keys / "public/cms.crt").write_bytes(pem)
     with pytest.raises(IntegrityError, match=r"cms.crt is no X.509 certificate in PEM: 66 is not a valid X509 version"):
         checked_certificate(read_trust(keys), "cms", NOW)
+
+
+@needs["zstd"]
+def test_a_zstd_that_hangs_is_ended(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = tmp_path / "zstd"
+    fake.write_text("#!/bin/sh\nsleep 60 &\nsleep 60\n")  # the second one holds its output open
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(tools, "TIMEOUT_S", 0.2)
+    with pytest.raises(BundleError, match=r"^zstd was killed, or did not end within 0\.2 s\.$"):
+        apply_delta(bundle(folder, "tar"), fake, tmp_path / "made")
+
+
+def test_no_room_for_a_tool_is_no_refusal(tmp_path: Path) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    with pytest.raises(BundleError, match=rf"^{tmp_path} has [\d,]+ bytes free, and the check takes [\d,]+\.$") as it:
+        tools.check_room(scratch, 2**62)
+    assert "TMPDIR" in it.value.hint
+
+
+def test_a_bundle_that_changes_while_it_is_read_is_not_rolled_out(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = bundle(folder, "tar").read_bytes()
+    monkeypatch.setattr(rollout, "read_bundle", lambda _: data.replace(b"install.sh", b"install.py"))
+    with pytest.raises(IntegrityError):
+        rollout.write_rollout(bundle(folder, "tar"), "balena", read_trust(folder / "keys"), {}, tmp_path / "out", NOW)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", ["swupdate", "rauc"])
+def test_no_private_key_goes_to_a_device_with_the_ca(folder: Path, tmp_path: Path, kind: Format) -> None:
+    keys = tmp_path / "keys"
+    shutil.copytree(folder / "keys", keys)
+    with (keys / "public/ca.crt").open("ab") as stream:
+        stream.write((keys / "private/ca.key").read_bytes())
+    release = read_sealed(bundle(folder, "tar").read_bytes(), read_trust(keys), NOW).release
+    written = load_envelope(kind).device_files(release, read_trust(keys), {}).files
+    assert any(b"BEGIN CERTIFICATE" in data for data in written.values())
+    assert not any(b"PRIVATE KEY" in data for data in written.values())
+
+
+@pytest.mark.parametrize("program", ["/etc/rauc/system.conf", "/etc/rauc", "/etc/systemd/system/edgekit-slot.service"])
+def test_no_file_of_a_device_takes_the_place_of_another(folder: Path, program: str) -> None:
+    trust = read_trust(folder / "keys")
+    release = read_sealed(bundle(folder, "tar").read_bytes(), trust, NOW).release
+    with pytest.raises(BundleError, match=f"^program={program} is where another of the device's files goes"):
+        load_envelope("rauc").device_files(release, trust, {"program": program})
+
+
+def test_device_files_do_not_take_what_the_release_says(folder: Path, tmp_path: Path) -> None:
+    trust = read_trust(folder / "keys")
+    verified = verify_bundle(bundle(folder, "tar"), trust, Policy(now=NOW))
+    with pytest.raises(BundleError, match=r"^The release says its root on the device: /var/lib/edgekit\.$"):
+        write_device_files(verified, trust, {"root": "/data"}, tmp_path / "out")
+    with pytest.raises(BundleError, match=r"^'x; reboot' cannot be the name of a Debian package\.$"):
+        load_envelope("deb").device_files(verified.release, trust, {"package": "x; reboot"})
+
+
+@pytest.mark.parametrize("other", ["mender", "release", None])
+def test_a_key_that_is_not_the_certificates_is_said_before_a_tool_is_asked(
+    folder: Path, tmp_path: Path, other: str | None
+) -> None:
+    keys = tmp_path / "keys"
+    shutil.copytree(folder / "keys", keys)
+    key = keys / "private/cms.key"
+    key.write_bytes(b"secret" if other is None else (keys / f"private/{other}.key").read_bytes())
+    said = "is no private key in PEM" if other is None else "does not belong to cms.crt"
+    with pytest.raises(KeysError, match=rf"cms.key {said}\.$"):
+        matching_key(keys, "cms")

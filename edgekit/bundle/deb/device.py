@@ -5,7 +5,7 @@ from pathlib import Path
 
 from edgekit.agent.install import TARGET
 from edgekit.bundle.deb.control import DEFAULTS
-from edgekit.bundle.deb.names import package_name
+from edgekit.bundle.deb.names import checked_package, package_name
 from edgekit.bundle.entries import Release
 from edgekit.bundle.types import DeviceFiles
 from edgekit.documents import read_bounded
@@ -59,7 +59,7 @@ def device_files(release: Release, trust: Trust, settings: Mapping[str, str]) ->
     runtime = f"{release.installation.root}/runtime, or where {DEFAULTS} says"
     address = f"The repository is taken to be at {URI}: --setting uri=ADDRESS says where it is."
     missing = f"Put the public key of the repository at /{key}: --setting keyring=FILE writes it."
-    package = settings.get("package") or package_name(release.name)
+    package = checked_package(settings.get("package") or package_name(release.name))
     return DeviceFiles(
         files=files,
         notes=(

@@ -7,6 +7,8 @@ from edgekit.bundle.entries import Release
 from edgekit.bundle.rauc.manifest import SLOT_CLASS
 from edgekit.bundle.rauc.settings import Settings, compatible, read_settings
 from edgekit.bundle.types import DeviceFiles
+from edgekit.errors import BundleError
+from edgekit.keys.trust import ca_pem
 from edgekit.keys.types import Trust
 
 SYSTEM_CONF = """\
@@ -72,14 +74,19 @@ def device_files(release: Release, trust: Trust, settings: Mapping[str, str]) ->
     program = files(__package__).joinpath("edgekit-slot.sh").read_text()
     for name in ("slot_a", "slot_b", "root", "compatible", "run", "configuration"):
         program = program.replace(f"@{name}@", values[name])
+    others = {
+        f"{read.configuration[1:]}/system.conf": SYSTEM_CONF.format_map(values).encode(),
+        f"{read.configuration[1:]}/edgekit-ca.pem": ca_pem(trust),
+        f"{UNITS}/edgekit-slot.service": SLOT_SERVICE.format_map(values).encode(),
+        f"{UNITS}/rauc.service.d/edgekit.conf": RAUC_SERVICE.format_map(values).encode(),
+    }
+    if any(f"{path}/".startswith(f"{read.program[1:]}/") for path in others):
+        raise BundleError(
+            f"program={read.program} is where another of the device's files goes.",
+            hint="Choose another path for it, such as /usr/lib/edgekit/edgekit-slot.",
+        )
     return DeviceFiles(
-        files={
-            f"{read.configuration[1:]}/system.conf": SYSTEM_CONF.format_map(values).encode(),
-            f"{read.configuration[1:]}/edgekit-ca.pem": trust.certificate("ca").read_bytes(),
-            read.program[1:]: program.encode(),
-            f"{UNITS}/edgekit-slot.service": SLOT_SERVICE.format_map(values).encode(),
-            f"{UNITS}/rauc.service.d/edgekit.conf": RAUC_SERVICE.format_map(values).encode(),
-        },
+        files={**others, read.program[1:]: program.encode()},
         executable=(read.program[1:],),
         notes=_notes(release, read),
     )

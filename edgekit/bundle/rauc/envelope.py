@@ -14,11 +14,12 @@ from edgekit.bundle.rauc.manifest import IMAGE, RaucManifest, read_manifest
 from edgekit.bundle.rauc.settings import compatible, read_settings
 from edgekit.bundle.rauc.verity import hash_tree
 from edgekit.bundle.refusal import refused
-from edgekit.bundle.tools import find_tool, make, run_tool
+from edgekit.bundle.tools import check_room, find_tool, make, run_tool
 from edgekit.bundle.types import CreateRequest, Opened, ToolCheck
 from edgekit.errors import BundleError
 from edgekit.keys.cms import one_form, verify_cms
-from edgekit.keys.trust import private_key, read_trust
+from edgekit.keys.private import matching_key
+from edgekit.keys.trust import read_trust
 from edgekit.keys.types import Trust
 
 SUFFIX = ".raucb"
@@ -52,7 +53,7 @@ def create(request: CreateRequest) -> Path:
     make(
         [
             rauc, "--conf", str(configuration), "bundle",
-            "--cert", str(trust.certificate("cms")), "--key", str(private_key(request.keys, "cms")),
+            "--cert", str(trust.certificate("cms")), "--key", str(matching_key(request.keys, "cms")),
             f"--mksquashfs-args={squashfs.MKSQUASHFS} {modes}", str(content), str(made),
         ],
         environment={**os.environ, "SOURCE_DATE_EPOCH": "0"},
@@ -97,6 +98,7 @@ def check(path: Path, trust: Trust, scratch: Path) -> ToolCheck:
     """
     rauc = find_tool("rauc", install=INSTALL)
     find_tool("unsquashfs", install=INSTALL)  # rauc calls it
+    check_room(scratch, 2 * path.stat().st_size + 2**20)  # the copy, what is unpacked of it, and some more
     copy = scratch / f"bundle{SUFFIX}"
     shutil.copyfile(path, copy)  # as root it would take the file itself away from its owner
     ran = run_tool([rauc, "--conf", str(_configure(scratch, trust)), "extract", str(copy), str(scratch / "extracted")])

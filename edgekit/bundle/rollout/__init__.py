@@ -11,11 +11,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import cast
 
-from edgekit.bundle.archives.tar import read_tar
-from edgekit.bundle.envelopes import load_envelope
 from edgekit.bundle.folders import write_folder
 from edgekit.bundle.rollout.types import RolloutRequest, System
-from edgekit.bundle.verify import Policy, Verified, read_bundle, verify_bundle
+from edgekit.bundle.verify import Policy, Verified, read_bundle, verify_bundle, verify_bytes
 from edgekit.errors import BundleError
 from edgekit.keys.types import Trust
 
@@ -47,7 +45,7 @@ def rollout_files(name: str, request: RolloutRequest) -> Mapping[str, bytes]:
     unknown = sorted(set(request.settings) - set(system.SETTINGS))
     if unknown:
         known = "; ".join(f"{key}: {meaning}" for key, meaning in system.SETTINGS.items())
-        raise BundleError(f"{name} has no setting {', '.join(unknown)}.", hint=f"It has {known}.")
+        raise BundleError(f"{name} has no setting {', '.join(unknown)}.", hint=f"It has {known or 'none'}.")
     return system.files(request)
 
 
@@ -74,16 +72,16 @@ def write_rollout(
     """
     verified = verify_bundle(bundle, trust, Policy(now=now), with_tool=False)
     data = read_bundle(bundle)
-    members = read_tar(load_envelope(verified.format).open_envelope(data, trust, now).payload)
+    accepted = verify_bytes(data, trust, Policy(now=now))  # these bytes: the file may be another one by now
     files = rollout_files(
         system,
         RolloutRequest(
             file=bundle.name,
-            format=verified.format,
+            format=accepted.format,
             sha256=hashlib.sha256(data).hexdigest(),
             size=len(data),
-            release=verified.release,
-            tree={member.name: member.data for member in members},
+            release=accepted.tree.release,
+            tree=accepted.tree.files,
             settings=settings,
             now=now,
         ),

@@ -7,6 +7,7 @@ from edgekit.bundle.entries import Release
 from edgekit.bundle.swupdate.description import Description, split_board
 from edgekit.bundle.swupdate.settings import read_settings
 from edgekit.bundle.types import DeviceFiles
+from edgekit.keys.trust import ca_pem
 from edgekit.keys.types import Trust
 
 CONFIGURATION = """\
@@ -39,7 +40,7 @@ def device_files(release: Release, trust: Trust, settings: Mapping[str, str]) ->
     return DeviceFiles(
         files={
             "etc/swupdate.cfg": configuration.encode(),
-            "etc/edgekit/ca.crt": trust.certificate("ca").read_bytes(),
+            "etc/edgekit/ca.crt": ca_pem(trust),
             "etc/hwrevision": f"{board.name} {board.revision or '1'}\n".encode(),
             "etc/swupdate/conf.d/50-edgekit": DAEMON.encode(),
             f"{said.root[1:]}/target": f"{release.target}\n".encode(),

@@ -21,7 +21,7 @@ from edgekit.bundle.swupdate.description import (
 )
 from edgekit.bundle.swupdate.libconfig import write_libconfig
 from edgekit.bundle.swupdate.settings import read_settings
-from edgekit.bundle.tools import find_tool, make, run_tool
+from edgekit.bundle.tools import check_room, find_tool, make, run_tool
 from edgekit.bundle.types import CreateRequest, Opened, ToolCheck
 from edgekit.keys.types import Trust
 
@@ -35,11 +35,14 @@ OPENSSL = "Install it with sudo apt install openssl."
 SUCCEEDED = "SWUPDATE successful"
 FAILED = re.compile(r"SWUPDATE failed \[\d+\] (?:ERROR : )?(.+)")
 ATTEMPTS = 3
+MARGIN_BYTES = 2**20
+"""Room for what SWUpdate writes beside the payload while it checks."""
 
 
 def create(request: CreateRequest) -> Path:
     """A .swu by swugenerator, framed canonically; raises BundleError, and KeysError for keys that are not there."""
-    from edgekit.keys.trust import private_key, read_trust
+    from edgekit.keys.private import matching_key
+    from edgekit.keys.trust import read_trust
 
     generator = find_tool("swugenerator", install=GENERATOR)
     find_tool("openssl", install=OPENSSL)  # swugenerator calls it
@@ -49,7 +52,7 @@ def create(request: CreateRequest) -> Path:
     (folder / PAYLOAD).write_bytes(request.payload)
     (folder / HOOK).write_bytes(files(__package__).joinpath("hook.sh").read_bytes())
     # by links, because swugenerator takes both paths in one argument with a comma between them
-    (folder / "cms.key").symlink_to(private_key(request.keys, "cms").resolve())
+    (folder / "cms.key").symlink_to(matching_key(request.keys, "cms").resolve())
     (folder / "cms.crt").symlink_to(read_trust(request.keys).certificate("cms").resolve())
     made = folder / f"release{SUFFIX}"
     make(
@@ -121,6 +124,7 @@ def check(path: Path, trust: Trust, scratch: Path) -> ToolCheck | None:
     count; it never ends with 0 otherwise. Where it ends with 1 and gives no reason, it is asked again.
     """
     swupdate = find_tool("swupdate", install=SWUPDATE)
+    check_room(scratch, path.stat().st_size + MARGIN_BYTES)  # it unpacks the payload there
     said = read_description(read_cpio(path.read_bytes())[0].data)[0]
     (scratch / "swupdate.cfg").write_text("globals : {};\n")
     chosen = [] if said.slots is None else ["--select", selection("a")]
