@@ -301,6 +301,23 @@ def test_a_new_slot_that_cannot_be_mounted_is_bad_and_a_good_one_may_be_there_an
     assert program("get-primary") == (0, "B")
 
 
+def test_a_state_that_cannot_be_written_keeps_no_good_slot_from_its_application(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The data partition is full or read-only, and the new slot has its attempts left."""
+    mount = tmp_path / "bin" / "mount"
+    mount.parent.mkdir()
+    mount.write_text("#!/bin/sh\n")
+    mount.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{mount.parent}:{os.environ['PATH']}")
+    program("set-state", "A", "good")
+    program("set-primary", "B")
+    program.state.with_name("state.new").mkdir()
+    assert program("start")[0] == 0
+    assert (tmp_path / "run/current").readlink() == tmp_path / "run/A"
+    assert program.state.read_text() == "primary=B\nA=good\nB=3\n"
+
+
 def test_the_unit_waits_for_the_slots_devices(trust: Trust) -> None:
     unit = device_files(make_release(), trust, {"slot-b": "/dev/mmcblk0p6"}).files[
         "etc/systemd/system/edgekit-slot.service"

@@ -92,7 +92,13 @@ attempt() { # SLOT: whether it is good now
             return 1
             ;;
         bad) return 1 ;;
-        [1-9]) set_slot "$1" $(($(get "$1") - 1)) && prove "$1" && return 0 ;;
+        [1-9])
+            if ! set_slot "$1" $(($(get "$1") - 1)); then
+                say "$STATE cannot be written: slot $1 is not tried, which could be without an end"
+                return 1
+            fi
+            if prove "$1"; then return 0; fi
+            ;;
     esac
     say "the release in slot $1 is not good here; the slot is marked bad"
     detach "$1"
@@ -106,7 +112,7 @@ start() {
     for name in "$first" "$(other "$first")"; do
         if attempt "$name"; then
             show "$name"
-            if [ "$(get primary)=$(get "$name")" != "$name=good" ]; then set_primary "$name" good; fi
+            if [ "$(get primary)=$(get "$name")" != "$name=good" ]; then set_primary "$name" good || say "$STATE cannot be written"; fi
             detach "$(other "$name")"
             say "slot $name is active"
             return 0
