@@ -132,7 +132,8 @@ def check_version(text: str) -> str:
         parse_version(text)
     except ValueError as err:
         raise BundleError(
-            f"{text!r} is no version of a release.", hint="Such as 1.4.0 or 1.4.0-rc.1 (semver)."
+            f"{text!r} is no version of a release.",
+            hint="Such as 1.4.0 or 1.4.0-rc.1 (semver, without build metadata).",
         ) from err
     return text
 

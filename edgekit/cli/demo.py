@@ -45,6 +45,9 @@ def command(folder: Path, *, as_json: bool, verbose: bool) -> None:  # noqa: ARG
     click.echo(f"\nEverything is in {folder}/. Next, on a board of your own:")
     for line in next_steps(folder):
         click.echo(f"  {line}")
+    click.echo("Or as a signed bundle, for a fleet:")
+    for line in bundle_steps(found.artifact.path.relative_to(folder)):
+        click.echo(f"  {line}")
 
 
 def next_steps(folder: Path) -> list[str]:
@@ -58,4 +61,14 @@ def next_steps(folder: Path) -> list[str]:
         f"cd {shlex.quote(str(folder))}",
         *(f"edgekit {step}" for step in steps),
         *(f"edgekit {verb} --device pi@ADDRESS" for verb in ("deploy", "bench")),
+    ]
+
+
+def bundle_steps(artifact: Path) -> list[str]:
+    """What to type, in the demo's folder, to bundle ``artifact`` and to look at what that gave."""
+    file = "digits-1.0.0.tar"
+    return [
+        "edgekit key new --output keys",
+        f"edgekit bundle create {artifact} --format tar --keys keys --version 1.0.0 --output {file}",
+        f"edgekit bundle verify {file} --keys keys/public",
     ]

@@ -82,6 +82,12 @@ def _existing_ca(folder: Path, now: datetime) -> "Pair":
     from edgekit.keys.trust import read_certificate, read_trust
 
     certificate = read_certificate(read_trust(folder), "ca")
+    path = folder / PRIVATE / "ca.key"
+    if not path.is_file():
+        raise KeysError(
+            f"{path} is missing: new keys are signed by it.",
+            hint="Give --ca the folder of `edgekit key new` with its private/ca.key, from where that was moved to.",
+        )
     key = read_private_key(folder, "ca", certificate)
     if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
         raise KeysError(

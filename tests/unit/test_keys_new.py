@@ -117,8 +117,9 @@ def test_renewed_keys_are_below_the_same_ca_whose_key_stays_where_it_is(tmp_path
     leaf = checked_certificate(read_trust(tmp_path / "new"), "cms", later + timedelta(days=90))
     assert leaf.subject.rfc4514_string() == "CN=cms,O=Acme"
     assert leaf.serial_number != read_certificate(read_trust(tmp_path / "old"), "cms").serial_number
-    with pytest.raises(KeysError, match=r"private/ca.key is missing"):
+    with pytest.raises(KeysError, match=r"private/ca.key is missing") as missing:
         made(tmp_path / "third", ca=tmp_path / "new", now=later)
+    assert missing.value.hint.startswith("Give --ca the folder")
 
 
 def test_a_ca_that_cannot_sign_is_refused(tmp_path: Path) -> None:
