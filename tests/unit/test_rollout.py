@@ -240,6 +240,31 @@ mkdir "$2"; printf '%s\\n' 'echo "said \\"so\\" of $(cat '"$1"')"; exit {status}
         assert "said so of the bundle" in found["resultDetails"]
 
 
+def test_azure_script_reports_the_cause_in_json_that_can_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an application says may be coloured, cut, or long, and the cause comes last."""
+    folder = written(tmp_path, rollout_files("azure", request("tar", provider="c", manufacturer="m")))
+    unpack = tmp_path / "bin/edgekit-unpack"
+    unpack.parent.mkdir()
+    unpack.write_text(
+        "#!/bin/sh\nseq 1000\nprintf 'the cause: \\033[31m\\r\\b\\377\\303 \\\\ \"dark\"\\nthe step\\n'; exit 8\n"
+    )
+    unpack.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{unpack.parent}:{os.environ['PATH']}")
+    found = _device_update(folder, tmp_path, "install", "--bundle", "kws.tar", "--format", "tar")
+    assert (found["extendedResultCode"], found["resultDetails"]) == (8, "the cause: [31m  dark the step")
+
+
+def test_azure_script_runs_nothing_of_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = written(tmp_path, rollout_files("azure", request(provider="c", manufacturer="m")))
+    active_release(tmp_path / "root", "1.2.0")
+    (tmp_path / "json.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    monkeypatch.chdir(tmp_path)
+    assert _device_update(script, tmp_path, "is-installed", "--installed-criteria", "1.2.0")["resultCode"] == 900
+    assert not (tmp_path / "ran").exists()
+
+
 def test_azure_script_says_that_a_program_is_missing(tmp_path: Path) -> None:
     folder = written(tmp_path, rollout_files("azure", request("tar", provider="c", manufacturer="m")))
     found = _device_update(folder, tmp_path, "install", "--bundle", "kws.tar", "--format", "tar")

@@ -22,7 +22,8 @@ done
 
 # codes: 0 failed, 500 downloaded, 600 installed, 700 applied, 801 cannot be cancelled, 900 is installed, 901 is not
 say() {
-  text=$(printf '%s' "$2" | tr -d '"\134' | tr '\n\t' '  ' | cut -c 1-400)
+  # what JSON takes as it is: neither quotes, backslashes and control characters, nor a letter that is cut in half
+  text=$(printf '%s' "$2" | tr '\n\t' '  ' | LC_ALL=C tr -cd ' !#-[]-~' | cut -c 1-800)
   answer="{\"resultCode\": $1, \"extendedResultCode\": ${3:-0}, \"resultDetails\": \"$text\"}"
   if [ -n "$result" ]; then
     mkdir -p "$(dirname "$result")"
@@ -34,7 +35,7 @@ say() {
 
 # the version that is active and confirmed, as edgekit's agent wrote it down; nothing where there is none
 active_version() {
-  python3 -c '
+  python3 -I -c '
 import json, os, sys
 folder = os.path.join(sys.argv[1], "models", sys.argv[2])
 active = os.path.basename(os.readlink(os.path.join(folder, "current")))
@@ -77,7 +78,7 @@ case $action in
     if [ "$status" -eq 0 ]; then
       say 600 "installed, self-test passed"
     else
-      say 0 "$said" "$status"
+      say 0 "$(printf '%s\n' "$said" | tail -n 2)" "$status" # cause and next step
     fi
     ;;
   apply) say 700 "active" ;;
