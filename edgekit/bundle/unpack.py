@@ -62,9 +62,10 @@ def unpack(bundle: Path, folder: Path, key: Path) -> None:
     The signature comes first in the bundle and is checked first: nothing is written that it does not cover.
     """
     key.stat()
+    parent = folder.resolve().parent
     if os.path.lexists(folder):
         raise FileExistsError(errno.EEXIST, "it exists already", str(folder))
-    part = Path(tempfile.mkdtemp(prefix=".edgekit-", dir=str(folder.resolve().parent)))
+    part = Path(tempfile.mkdtemp(prefix=".edgekit-", dir=str(parent)))
     try:
         with bundle.open("rb") as stream:
             documents = {name: _document(stream, name) for name in (RELEASE, SIGNATURE)}
@@ -72,7 +73,11 @@ def unpack(bundle: Path, folder: Path, key: Path) -> None:
                 (part / name).write_bytes(data)
             _write_files(stream, part, _listed(documents, key))
         part.chmod(0o755)
+        for inner, _, names in os.walk(str(part)):
+            for path in (*(os.path.join(inner, name) for name in names), inner):  # noqa: PTH118 - as os.walk has them
+                _flush(path)
         part.rename(folder)
+        _flush(str(parent))
     finally:
         shutil.rmtree(str(part), ignore_errors=True)
 
@@ -115,7 +120,8 @@ def _header(stream: BinaryIO) -> tuple[str, int] | None:
 def _listed(documents: dict[str, bytes], key: Path) -> dict[str, tuple[str, int]]:
     """sha256 and bytes of every file that the key signed for."""
     try:
-        envelope = json.loads(documents[SIGNATURE].decode())
+        # it holds no number, and before its signature was checked none is worth the minutes that a long one can take
+        envelope = json.loads(documents[SIGNATURE].decode(), parse_int=str)
         (signature,) = [base64.b64decode(item["sig"], validate=True) for item in envelope["signatures"]]
         payload = base64.b64decode(envelope["payload"], validate=True)
         if envelope["payloadType"] != PAYLOAD_TYPE or not _signed(payload, signature, key):
@@ -161,9 +167,16 @@ def _copy(stream: BinaryIO, path: Path, size: int) -> str:
             file.write(chunk)
             total.update(chunk)
             size -= len(chunk)
-        file.flush()
-        os.fsync(file.fileno())
     return total.hexdigest()
+
+
+def _flush(path: str) -> None:
+    """It is on the disk when this returns: otherwise FOLDER could be there without its files after a power cut."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
 
 
 def _signed(payload: bytes, signature: bytes, key: Path) -> bool:
@@ -174,6 +187,8 @@ def _signed(payload: bytes, signature: bytes, key: Path) -> bool:
         signed.write_bytes(encoded)
         said.write_bytes(signature)
         if b"ED25519" in _openssl("pkey", "-pubin", "-in", key, "-noout", "-text").stdout.upper():
+            if b"-rawin" not in _openssl("pkeyutl", "-help").stderr:
+                raise OSError(errno.EOPNOTSUPP, "an Ed25519 key needs version 3 of it", "openssl")
             done = _openssl("pkeyutl", "-verify", "-pubin", "-inkey", key, "-rawin", "-in", signed, "-sigfile", said)
         else:
             done = _openssl("dgst", "-sha256", "-verify", key, "-signature", said, signed)
@@ -182,7 +197,7 @@ def _signed(payload: bytes, signature: bytes, key: Path) -> bool:
 
 def _openssl(*arguments: str | Path) -> subprocess.CompletedProcess[bytes]:
     command = ["openssl", *map(str, arguments)]
-    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
+    return subprocess.run(command, capture_output=True, check=False)
 
 
 if __name__ == "__main__":

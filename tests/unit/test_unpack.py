@@ -1,15 +1,18 @@
 """``edgekit-unpack``, the device's side of the format tar: what its key signed is unpacked, nothing else."""
 
+import itertools
 import random
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
 import pytest
 
+import edgekit.bundle.unpack
 from edgekit.artifact import Artifact
 from edgekit.bundle.archives.tar import read_tar, write_tar
 from edgekit.bundle.archives.types import Member
@@ -20,6 +23,7 @@ from edgekit.bundle.verify import Policy, verify_bundle
 from edgekit.keys.trust import read_trust
 from edgekit.keys.types import Algorithm
 from tests.bundles import NOW, make_bundle, make_keys, make_tree, tiny_artifact
+from tests.unit.power import VIEWS, Disk, PowerLostError
 
 pytestmark = [
     pytest.mark.unit,
@@ -48,6 +52,10 @@ def unpack(data: bytes, keys: Path, folder: Path) -> int:
     bundle = folder.with_suffix(".tar")
     bundle.write_bytes(data)
     return main([str(bundle), str(folder)], keys / "public" / "release.pub")
+
+
+def files_of_tar(data: bytes) -> dict[str, bytes]:
+    return {member.name: member.data for member in read_tar(data)}
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
@@ -103,6 +111,47 @@ def test_members_that_were_not_signed(
     assert unpack(write_tar(change(list(read_tar(data)))), keys, tmp_path / "new") == 8
     assert cause in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_the_power_fails(data: bytes, keys: Path, tmp_path: Path, view: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FOLDER is there with every byte, or it is not there and can be made again."""
+    whole = files_of_tar(data)
+    monkeypatch.setattr(edgekit.bundle.unpack, "_signed", lambda *_: True)
+    for number in itertools.count():
+        (tmp_path / "disk").mkdir()
+        disk = Disk(tmp_path / "disk")
+        with disk.failing(number, PowerLostError(), monkeypatch):
+            unpack(data, keys, tmp_path / "disk" / "new")
+        found = disk.survivor(view, tmp_path / "found") / "new"
+        assert not found.exists() or files_of(found) == whole, number
+        assert found.exists() or disk.steps > number, "it had ended"
+        shutil.rmtree(tmp_path / "found")
+        shutil.rmtree(tmp_path / "disk")
+        if disk.steps <= number:
+            break
+
+
+def test_an_openssl_that_cannot_check_the_key_is_said(
+    data: bytes, keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    """1.1.1, of Debian 10 and 11, knows Ed25519 keys and cannot check their signatures."""
+    program = tmp_path / "bin" / "openssl"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\ncase $1 in pkeyutl) exit 1;; esac\nexec {shutil.which("openssl")} "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    assert unpack(data, keys, tmp_path / "new") == 1
+    assert "FAILED (exit 1): openssl: an Ed25519 key needs version 3 of it." in capsys.readouterr().err
+
+
+def test_a_number_without_an_end_is_not_computed(data: bytes, keys: Path, tmp_path: Path, capsys: Captured) -> None:
+    members = list(read_tar(data))
+    members[1] = Member(name="release.dsse.json", data=b'{"signatures": ' + b"9" * 2_000_000 + b"}")
+    started = time.process_time()
+    assert unpack(write_tar(members), keys, tmp_path / "new") == 8
+    assert "cannot be read" in capsys.readouterr().err
+    assert time.process_time() - started < 5
 
 
 def test_what_the_device_cannot_do_is_exit_1(data: bytes, keys: Path, tmp_path: Path, capsys: Captured) -> None:
