@@ -3,6 +3,7 @@
 # Finds a Python with numpy and a TFLite runtime; the agent does the rest (edgekit's docs/install.md).
 # Exit status: 0 done, 1 the device could not, 2 arguments, 3 golden vectors or health check, 8 refused.
 set -u
+umask 022 # applications of other users read what is installed, and nobody else writes it
 
 say() { printf 'edgekit: %s\n' "$*" >&2; }
 

@@ -81,6 +81,16 @@ def test_a_relative_root_and_path_are_those_of_the_working_directory(shelf: Shel
     assert (status, active_version(tmp_path / "here")) == (0, "1.0.0"), said
 
 
+@pytest.mark.parametrize("umask", [0o000, pytest.param(0o077, marks=pytest.mark.slow)])
+def test_others_read_what_is_installed_and_do_not_write_it(shelf: Shelf, tmp_path: Path, umask: int) -> None:
+    """Whatever the update client's umask is."""
+    command = ["sh", shelf.release("1.0.0") / "install.sh", "--root", tmp_path / "root"]
+    environment = {**os.environ, "EDGEKIT_PYTHON": sys.executable}
+    subprocess.run(command, env=environment, umask=umask, check=True, capture_output=True)
+    for path in (tmp_path / "root" / "models").rglob("*"):
+        assert path.is_symlink() or path.stat().st_mode & 0o777 == (0o755 if path.is_dir() else 0o644), path
+
+
 def test_nothing_of_the_working_directory_is_run(shelf: Shelf, tmp_path: Path) -> None:
     """Root in /tmp: what others left there under the name of a module is not imported, also not for the self-test."""
     here, ran = tmp_path / "here", tmp_path / "ran"
