@@ -118,6 +118,7 @@ def test_a_setting_that_is_there_twice_is_refused() -> None:
         ({"hardware": ("4pi",)}, {}, "SWUpdate cannot call a board '4pi'"),
         ({"hardware": ("stable",)}, {}, "SWUpdate cannot call a board 'stable'"),
         ({"hardware": ("rpi4:1:2",)}, {}, "'rpi4:1:2' is no board with its revision"),
+        ({"hardware": ("rpi4:",)}, {}, "'rpi4:' is no board with its revision"),
         ({"version": "1.0.0-" + "9" * 20}, {}, "SWUpdate cannot compare the version"),
     ],
 )

@@ -1,5 +1,6 @@
 """MCUboot images: made by imgtool, judged by us as imgtool does, and more strictly."""
 
+import os
 import random
 import struct
 from collections.abc import Callable, Mapping
@@ -286,6 +287,12 @@ def test_a_firmware_that_is_none(
     with pytest.raises(BundleError, match=message) as caught:
         extras(request_for(artifact, signer.keys, tmp_path / "scratch", firmware=str(firmware)))
     assert caught.value.hint
+
+
+def test_a_firmware_that_is_a_named_pipe_is_not_waited_for(signer: Signer, artifact: Artifact, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(BundleError, match=r"pipe is a named pipe\.$"):
+        extras(request_for(artifact, signer.keys, tmp_path / "scratch", firmware=str(tmp_path / "pipe")))
 
 
 @pytest.mark.slow

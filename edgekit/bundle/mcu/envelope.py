@@ -80,6 +80,8 @@ def _read_firmware(settings: ImageSettings, model: bytes) -> bytes | None:
     """The user's binary, which holds the model that is released with it."""
     if settings.firmware is None:
         return None
+    if settings.firmware.is_fifo():  # would be waited for
+        raise BundleError(f"{settings.firmware} is a named pipe.", hint="Give the binary of your build, a file.")
     try:
         with settings.firmware.open("rb") as stream:
             data = stream.read(MAX_FIRMWARE_BYTES + 1)

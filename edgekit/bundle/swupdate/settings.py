@@ -74,7 +74,7 @@ def _check_boards(hardware: tuple[str, ...]) -> None:
                 f"SWUpdate cannot call a board {board.name!r}.",
                 hint="Use letters, digits, '-' and '_', a letter first: --hardware BOARD or BOARD:REVISION.",
             )
-        if board.revision is not None and not REVISION.fullmatch(board.revision):
+        if ":" in text and not REVISION.fullmatch(board.revision or ""):
             raise BundleError(
                 f"{text!r} is no board with its revision to SWUpdate.",
                 hint="Use BOARD:REVISION, such as rpi4:1.2, as in /etc/hwrevision of the device.",
