@@ -169,7 +169,7 @@ def _unhealthy(hook: str, command: str, status: Optional[int], output: str, time
         "gate",
         "The application is not healthy with the new version: %s (%s) %s within %g s.%s"
         % (hook, command, how, timeout_s, said),
-        "Look at the application on the device; its log tells more. Then deploy again.",
+        "Look at the application on the device; its log tells more. Then try again.",
         {"hook": hook, "status": status, "output": output},
     )
 
