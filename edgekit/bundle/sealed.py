@@ -75,6 +75,9 @@ def _check_files(files: Mapping[str, bytes], release: Release) -> None:
             raise refused(f"{path} is missing: it was removed, or the bundle is not whole.")
         if len(files[path]) != entry.bytes or hashlib.sha256(files[path]).hexdigest() != entry.sha256:
             raise refused(f"{path} is not the file that was signed: its bytes were changed.")
+    folders = {path[:at] for path in present for at, letter in enumerate(path) if letter == "/"}
+    for path in sorted(folders & set(files)):
+        raise refused(f"{path} is a file and a folder in it.")
     for path in NEEDED:
         if path not in present:
             raise refused(f"It holds no {path}, which every release has.")

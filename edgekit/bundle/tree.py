@@ -86,12 +86,21 @@ def _files(wanted: ReleaseRequest) -> dict[str, bytes]:
         requirements=runtime_requirements(wanted.target, tools),
     )
     return {
-        **{f"{ARTIFACT}/{path}": (artifact.path / path).read_bytes() for path in artifact.files},
+        **{f"{ARTIFACT}/{path}": _read(artifact.path / path) for path in artifact.files},
         AGENT: agent.data,
         INSTALL: resources.files("edgekit.bundle").joinpath(INSTALL).read_bytes(),
         REQUIREMENTS: requirements_file(wanted.name, wanted.installation.root, wanted.target, tools),
         SBOM: sbom(described),
     }
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as err:
+        raise BundleError(
+            f"{path} cannot be read: {err.strerror or err}.", hint="Is the artifact being built anew? Wait until it is."
+        ) from err
 
 
 def _release(wanted: ReleaseRequest, files: Mapping[str, bytes]) -> Release:

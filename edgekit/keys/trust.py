@@ -111,7 +111,13 @@ def check_leaf(leaf: "x509.Certificate", authority: "x509.Certificate", now: dat
 def private_key(keys: Path, purpose: Purpose | Literal["ca"]) -> Path:
     """The private key's file; raises KeysError when it is missing or others may read it."""
     path = keys / PRIVATE / f"{purpose}.key"
-    if not path.is_file():
+    try:
+        missing = not path.is_file()
+    except OSError as err:
+        raise KeysError(
+            f"{path} cannot be read: {err.strerror}.", hint="Sign as the owner of the keys, whom alone they are for."
+        ) from err
+    if missing:
         raise KeysError(
             f"{path} is missing: signing needs the private {purpose} key.",
             hint="Give --keys the folder that `edgekit key new` wrote, with its private/ folder.",

@@ -15,6 +15,7 @@ from edgekit.bundle import rollout, tools
 from edgekit.bundle.archives.ar import read_ar, write_ar
 from edgekit.bundle.archives.tar import BLOCK, MTIME, read_tar, write_tar
 from edgekit.bundle.archives.types import Member
+from edgekit.bundle.create import release_request
 from edgekit.bundle.deb import envelope as deb
 from edgekit.bundle.delta import apply_delta, make_delta, patch_bundle
 from edgekit.bundle.device_files import write_device_files
@@ -23,13 +24,15 @@ from edgekit.bundle.envelopes import load_envelope
 from edgekit.bundle.mender import envelope as mender
 from edgekit.bundle.mender.signature import sign_manifest
 from edgekit.bundle.sealed import read_sealed
+from edgekit.bundle.tar import tar_of
 from edgekit.bundle.tools import run_tool
+from edgekit.bundle.tree import build_tree
 from edgekit.bundle.verify import MAX_REASON, Policy, read_bundle, verify_bundle, verify_bytes
 from edgekit.errors import BundleError, IntegrityError, KeysError
 from edgekit.keys.dsse import sign_dsse
 from edgekit.keys.private import matching_key
-from edgekit.keys.trust import checked_certificate, read_certificate, read_trust
-from tests.bundles import NOW, make_bundle, make_keys, tiny_artifact
+from edgekit.keys.trust import checked_certificate, private_key, read_certificate, read_trust
+from tests.bundles import NOW, make_bundle, make_keys, make_tree, tiny_artifact, wanted
 from tests.unit.certificates import replace_leaf
 
 pytestmark = pytest.mark.unit
@@ -238,3 +241,30 @@ def test_a_key_that_is_not_the_certificates_is_said_before_a_tool_is_asked(
     said = "is no private key in PEM" if other is None else "does not belong to cms.crt"
     with pytest.raises(KeysError, match=rf"cms.key {said}\.$"):
         matching_key(keys, "cms")
+
+
+def test_a_private_folder_of_somebody_else_is_no_output_that_cannot_be_written(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "is_file", refuse)  # root may read everything
+    with pytest.raises(KeysError, match=r"private/cms.key cannot be read: Permission denied\.$"):
+        private_key(folder / "keys", "cms")
+
+
+def test_an_artifact_that_goes_away_meanwhile(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "artifact", tmp_path / "artifact")
+    artifact = read_artifact(tmp_path / "artifact")
+    artifact.model.unlink()
+    with pytest.raises(BundleError, match=r"model.tflite cannot be read: No such file or directory\.$"):
+        make_tree(artifact, folder / "keys")
+
+
+def test_a_file_where_a_folder_is(folder: Path) -> None:
+    artifact, keys = read_artifact(folder / "artifact"), folder / "keys"
+    request = release_request(wanted(artifact, "tar", keys, folder / "unused"), None)
+    payload = tar_of(build_tree(request, keys, {"agent": b"x"}))
+    with pytest.raises(IntegrityError, match=r"^agent is a file and a folder in it\.$"):
+        read_sealed(payload, read_trust(keys), NOW)
