@@ -29,6 +29,11 @@ from edgekit_converters.types import Finding
 
 SETTINGS: Mapping[str, str] = {"root": "edgekit's folder on the device; default /var/lib/edgekit"}
 """What every format has; the envelope's own come in addition."""
+WITHOUT_HOOKS: Mapping[Format, str] = {
+    "rauc": "Have systemd restart and watch the application: After= and PartOf=edgekit-slot.service.",
+    "mcu": "Do it in the firmware: it confirms its image after RunSelfTest().",
+}
+"""Formats whose devices do not switch by install.sh -> what takes the place of the project's hooks there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,8 +107,22 @@ def create_bundle(wanted: BundleRequest, *, now: datetime, progress: Progress = 
         path=wanted.output,
         verified=verified,
         seconds=time.monotonic() - started,
-        findings=(*findings, *unlocked, *unasked),
+        findings=(*findings, *hook_findings(wanted), *unlocked, *unasked),
     )
+
+
+def hook_findings(wanted: BundleRequest) -> tuple[Finding, ...]:
+    """Hooks of the project that devices of this format do not run."""
+    hooks = [name for name in ("on_activate", "health_check") if getattr(wanted.deploy, name)]
+    if not hooks or wanted.format not in WITHOUT_HOOKS:
+        return ()
+    finding = Finding(
+        name="hooks-not-run",
+        severity="warning",
+        message=f"Devices of {wanted.format} do not run {' and '.join(hooks)} of edgekit.toml.",
+        fix=WITHOUT_HOOKS[wanted.format],
+    )
+    return (finding,)
 
 
 def checked_output(path: Path) -> Path:

@@ -11,7 +11,7 @@ import pytest
 
 from edgekit.artifact import Artifact
 from edgekit.bundle import tar
-from edgekit.bundle.create import SETTINGS, create_bundle
+from edgekit.bundle.create import SETTINGS, create_bundle, hook_findings
 from edgekit.bundle.provenance import PAYLOAD_TYPE, find_lock, tool_purl
 from edgekit.bundle.requirements import requirements_file, runtime_requirements
 from edgekit.bundle.types import RELEASE, SIGNATURE, CreateRequest, Tree
@@ -113,6 +113,15 @@ def test_no_licence_and_no_lock_are_found(artifact: Artifact, keys: Path, tmp_pa
     created = make_bundle(tmp_path, "tar", keys=keys, artifact=artifact, licenses=())
     assert [finding.name for finding in created.findings] == ["no-license", "no-lock"]
     assert all(finding.fix for finding in created.findings)
+
+
+def test_hooks_that_no_device_runs_are_found(artifact: Artifact, keys: Path, tmp_path: Path) -> None:
+    hooked = Deploy(on_activate="systemctl restart camera", health_check="true")
+    (finding,) = hook_findings(wanted(artifact, "rauc", keys, tmp_path / "out", deploy=hooked))
+    assert finding.name == "hooks-not-run"
+    assert finding.message == "Devices of rauc do not run on_activate and health_check of edgekit.toml."
+    assert hook_findings(wanted(artifact, "deb", keys, tmp_path / "out", deploy=hooked)) == ()
+    assert hook_findings(wanted(artifact, "rauc", keys, tmp_path / "out")) == ()
 
 
 @pytest.mark.parametrize(("text", "hint"), [("apache-2.0", "'Apache-2.0'"), ("our own", "spdx.org")])
