@@ -192,7 +192,7 @@ def _ask_tool(path: Path, trust: Trust, name: Format, scratch: Path) -> ToolChec
     try:
         return load_envelope(name).check(path, trust, scratch)
     except ToolMissingError as err:
-        hint = f"{err.hint} Or --skip-tool: edgekit's own check covers every byte."
+        hint = f"{err.hint} Or do without (verify --skip-tool): edgekit's own check covers every byte."
         raise ToolMissingError(err.message, hint=hint) from err
 
 

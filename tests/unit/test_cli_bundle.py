@@ -164,7 +164,7 @@ def test_a_missing_tool_can_be_skipped_and_is_said(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(tar, "check", missing)
     with pytest.raises(ToolMissingError, match="not on this machine") as caught:
         verify_bundle(made.path, read_trust(keys), Policy(now=NOW))
-    assert caught.value.hint.startswith("Install it. Or --skip-tool")
+    assert caught.value.hint.startswith("Install it. Or do without (verify --skip-tool)")
     assert verify_bundle(made.path, read_trust(keys), Policy(now=NOW), with_tool=False).tool is None
     again = make_bundle(tmp_path, "tar", keys=keys, artifact=read_artifact(tmp_path / "artifact"))
     assert again.findings[-1].name == "tool-not-asked"
