@@ -20,15 +20,18 @@ RELEASE_PATH = r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}(/[A-Za-z0-9_-][A-Za-z0-9._-]
 ReleasePath = Annotated[str, msgspec.Meta(pattern=RELEASE_PATH)]
 DevicePath = Annotated[str, msgspec.Meta(pattern=r"^(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}){1,8}$(?!\n)")]
 
+Command = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$(?!\n)", max_length=10_000)]
+"""For a shell: Linux takes no NUL in an argument, and at most 128 KiB."""
+
 
 class Installation(Document, frozen=True, kw_only=True):
     """How a device installs the release; ``edgekit/agent/install.py`` reads it."""
 
     root: DevicePath = "/var/lib/edgekit"
     """edgekit's folder on the device: ROOT/models/NAME/current is the active version."""
-    on_activate: str | None = None
+    on_activate: Command | None = None
     """As in ``[deploy]`` of edgekit.toml."""
-    health_check: str | None = None
+    health_check: Command | None = None
     health_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 30.0
     keep_versions: Annotated[int, msgspec.Meta(ge=2, le=100)] = 3
 

@@ -32,6 +32,7 @@ from edgekit.errors import BundleError, IntegrityError, KeysError
 from edgekit.keys.dsse import sign_dsse
 from edgekit.keys.private import matching_key
 from edgekit.keys.trust import checked_certificate, private_key, read_certificate, read_trust
+from edgekit.project import Deploy
 from tests.bundles import NOW, make_bundle, make_keys, make_tree, tiny_artifact, wanted
 from tests.unit.certificates import replace_leaf
 
@@ -268,3 +269,9 @@ def test_a_file_where_a_folder_is(folder: Path) -> None:
     payload = tar_of(build_tree(request, keys, {"agent": b"x"}))
     with pytest.raises(IntegrityError, match=r"^agent is a file and a folder in it\.$"):
         read_sealed(payload, read_trust(keys), NOW)
+
+
+@pytest.mark.parametrize("command", ["echo \0", "x" * 10_001])
+def test_a_command_that_no_shell_of_the_device_can_get_is_refused(folder: Path, command: str) -> None:
+    with pytest.raises(BundleError, match="on_activate: Expected `str`"):
+        make_tree(read_artifact(folder / "artifact"), folder / "keys", deploy=Deploy(on_activate=command))
