@@ -15,7 +15,7 @@ from typing import IO, Dict, Iterator, Optional, Tuple
 
 from .events import AgentError
 from .host import Host
-from .layout import MODEL, Place, model_name, point, prepare_way_back, read_current, read_manifest
+from .layout import MODEL, Place, explained, model_name, point, prepare_way_back, read_current, read_manifest
 from .state import Hooks, Pending, State, read_state, write_state
 
 POLL_S = 0.02
@@ -40,7 +40,7 @@ def activate(place: Place, state: State, host: Host, lock: int) -> None:
         prepare_way_back(place, before)
     write_state(place, pending)
     try:
-        with _guarded(place, host, lock):
+        with explained(place), _guarded(place, host, lock):
             point(place, digest)
             host.emit("switched", digest=digest)
             _tell(place, digest, hooks, host)

@@ -14,7 +14,7 @@ import pytest
 
 from edgekit.agent import activation, install_command, store
 from edgekit.agent.layout import Place, read_current
-from tests.unit.power import SPACE, VIEWS, Disk, PowerLostError
+from tests.unit.power import OPERATIONS, SPACE, VIEWS, Disk, PowerLostError
 from tests.unit.releases import Board, Shelf
 
 pytestmark = pytest.mark.unit
@@ -170,3 +170,28 @@ def test_the_disk_is_full(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None
         shutil.rmtree(folder)
         if disk.steps <= number:
             break
+
+
+@pytest.mark.parametrize("bench", ["second"], indirect=True)
+@pytest.mark.slow
+def test_the_disk_becomes_read_only(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Behind the switch there is no way back then, which is said; the next attempt that can write works."""
+    written = {*OPERATIONS} - {"write"}  # which goes to the log, too
+    after, stuck = (bench.change.active, bench.change.floor), 0
+    for number in itertools.count():
+        folder = bench.copy("disk")
+        disk, device = Disk(folder), board(folder)
+        capfd.readouterr()
+        with disk.failing(number, OSError(errno.EROFS, os.strerror(errno.EROFS)), monkeypatch, written):
+            status = bench.run(folder)
+        if status and device.active() != OLD:
+            stuck += 1
+            assert "its file system is read-only. It could not be undone: " in capfd.readouterr().err
+        assert bench.run(folder) == 0
+        assert (device.active(), floor_of(device)) == after, number
+        shutil.rmtree(folder)
+        if disk.steps <= number:
+            break
+    assert stuck
