@@ -191,6 +191,12 @@ def test_azure_needs_numbers_and_names() -> None:
         rollout_files("azure", early)
 
 
+def test_azure_leaves_no_device_out() -> None:
+    many = replace(request(provider="c", manufacturer="m"), release=make_release(hardware=tuple("abcdefghijk")))
+    with pytest.raises(BundleError, match="names 10 kinds of devices, and the release is for 11"):
+        rollout_files("azure", many)
+
+
 @pytest.mark.parametrize(
     ("state", "action", "code"),
     [

@@ -25,6 +25,8 @@ SETTINGS: Mapping[str, str] = MappingProxyType(
 )
 WORD = re.compile(r"[A-Za-z0-9.-]{1,64}")
 SCRIPT = "edgekit-device-update.sh"
+MAX_COMPATIBLE = 10
+"""Entries of ``compatibility`` (import schema, "Compatibility")."""
 NEXT = "import the manifest of {folder} with the script beside it and {bundle}: the portal, or `az iot du update stage`"
 
 
@@ -36,6 +38,12 @@ def files(request: RolloutRequest) -> Mapping[str, bytes]:
             f"Device Update knows numbers only, and the version is {release.version}.",
             hint="Create the bundle with a version without a pre-release part.",
         )
+    if len(release.hardware) > MAX_COMPATIBLE:
+        raise BundleError(
+            f"A manifest of Device Update names {MAX_COMPATIBLE} kinds of devices, and the release is for "
+            f"{len(release.hardware)}.",
+            hint=f"Create a bundle for at most {MAX_COMPATIBLE}: edgekit bundle create --hardware ...",
+        )
     name = re.sub(r"[^A-Za-z0-9.-]", "-", release.name)
     data = script("azure_device_update.sh")
     arguments = f"--bundle {request.file} --format {request.format} --name {release.name}"
@@ -44,7 +52,7 @@ def files(request: RolloutRequest) -> Mapping[str, bytes]:
         "description": f"{release.name} {release.version} for {release.target}",
         "compatibility": [
             {"manufacturer": _word(request.settings, "manufacturer"), "model": hardware}
-            for hardware in release.hardware[:10]
+            for hardware in release.hardware
         ],
         "instructions": {
             "steps": [
