@@ -2,7 +2,8 @@
 
 On the device:
 
-    PYTHONPATH=~/.edgekit/lib/edgekit.pyz ~/.edgekit/runtime/current/bin/python classify.py ~/.edgekit/models/NAME FILE...
+    export PYTHONPATH=~/.edgekit/lib/edgekit.pyz
+    ~/.edgekit/runtime/current/bin/python classify.py ~/.edgekit/models/NAME FILE...
 
 FILE is a .npy with one image (H, W, 3), uint8, RGB, as a camera gives it. Needs numpy and a TFLite runtime, which
 ``edgekit device setup`` installs.

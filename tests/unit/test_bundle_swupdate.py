@@ -4,8 +4,9 @@ import hashlib
 import os
 import shutil
 import subprocess
+import tempfile
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -228,10 +229,17 @@ FAKES = {
 """As far as edgekit-swupdate sees them."""
 
 
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """The path of a socket in it has at most 107 bytes, which pytest's own folders may use up."""
+    with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
+        yield Path(folder)
+
+
 @pytest.mark.skipif(shutil.which("flock") is None, reason="flock is not installed")
-def test_what_others_left_in_tmp_is_not_written_to(keys: Path, tmp_path: Path) -> None:
+def test_what_others_left_in_tmp_is_not_written_to(keys: Path, tmp_path: Path, short: Path) -> None:
     """Root's edgekit-swupdate, and a folder in /tmp with links in it that somebody else made."""
-    program, tmp, victim = tmp_path / "program", tmp_path / "tmp", tmp_path / "victim"
+    program, tmp, victim = tmp_path / "program", short, tmp_path / "victim"
     program.write_bytes(written(keys, tmp_path).files["usr/sbin/edgekit-swupdate"])
     for name, text in FAKES.items():
         path = tmp_path / "bin" / name
