@@ -35,6 +35,7 @@ def test_the_demo_goes_the_whole_way_and_its_folder_builds_again(
     assert json.loads(capsys.readouterr().out)["digest"] == found["artifact"]["digest"]
 
 
+@pytest.mark.slow
 def test_init_writes_a_project_that_loads(
     cases: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

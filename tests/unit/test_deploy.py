@@ -126,6 +126,7 @@ def test_the_health_check_may_take_a_while(
     assert deploy(versions[0], connection, settings=slow).active
 
 
+@pytest.mark.slow
 def test_rollback_goes_back_once_per_deployment_with_the_hooks_of_the_last(
     tmp_path: Path, root: Path, connection: Connection, versions: list[Artifact]
 ) -> None:

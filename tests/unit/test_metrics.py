@@ -93,6 +93,7 @@ def test_mcnemar_is_the_exact_binomial_test(lost: int, gained: int, p: float) ->
     assert mcnemar(lost, gained) == pytest.approx(p)
 
 
+@pytest.mark.slow
 @given(st.integers(2, 5), st.integers(0, 10**6), st.booleans())
 @settings(max_examples=40)
 def test_auc_is_that_of_scikit_learn(classes: int, seed: int, coarse: bool) -> None:
@@ -248,6 +249,7 @@ def coverage(metric: Metric, draw: Any, truth: float, runs: int) -> float:
     return held / runs
 
 
+@pytest.mark.slow
 def test_the_interval_of_the_auc_holds_the_true_drop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edgekit.metrics.intervals.MAX_RESAMPLES", 400)
     # normal scores whose classes differ by d have an area of Phi(d / sqrt 2)
@@ -262,6 +264,7 @@ def test_the_interval_of_the_auc_holds_the_true_drop(monkeypatch: pytest.MonkeyP
     assert coverage(metric_of("auc"), draw, area[0] - area[1], 120) >= 0.9
 
 
+@pytest.mark.slow
 def test_the_interval_of_the_mse_holds_the_true_drop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edgekit.metrics.intervals.MAX_RESAMPLES", 400)
 

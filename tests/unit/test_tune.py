@@ -173,6 +173,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int
     return code, captured.out, captured.err
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("root")
 def test_command(
     artifacts: list[Artifact],
