@@ -37,7 +37,7 @@ for name in null zero full random urandom tty; do touch dev/$name; mount --bind 
 ln -s /proc/self/fd dev/fd
 mkdir dev/shm
 # no lists and no sources but the test's own: apt is quick and asks no network
-for name in dev/shm tmp run srv var/lib/apt/lists var/cache/apt etc/apt/sources.list.d var/lib/edgekit; do
+for name in dev/shm run srv var/lib/apt/lists var/cache/apt etc/apt/sources.list.d var/lib/edgekit; do
   mkdir -p $name
   mount -t tmpfs -o mode=755 tmpfs $name
 done
