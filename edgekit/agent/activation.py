@@ -15,7 +15,17 @@ from typing import IO, Dict, Iterator, Optional, Tuple
 
 from .events import AgentError
 from .host import Host
-from .layout import MODEL, Place, explained, model_name, point, prepare_way_back, read_current, read_manifest
+from .layout import (
+    MODEL,
+    Place,
+    drop_way_back,
+    explained,
+    model_name,
+    point,
+    prepare_way_back,
+    read_current,
+    read_manifest,
+)
 from .state import Hooks, Pending, State, read_state, write_state
 
 POLL_S = 0.02
@@ -45,6 +55,7 @@ def activate(place: Place, state: State, host: Host, lock: int) -> None:
             host.emit("switched", digest=digest)
             _tell(place, digest, hooks, host)
             write_state(place, state)
+        drop_way_back(place)
     except AgentError as err:
         raise AgentError(err.kind, "%s %s" % (err.message, _outcome(place, before)), err.hint, err.details) from err
 

@@ -13,7 +13,7 @@ import json
 import os
 import re
 import stat
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Pattern
 
 from .events import AgentError, Request
@@ -155,6 +155,12 @@ def prepare_way_back(place: Place, digest: str) -> None:
     """Have ``point`` need no space on the disk to make ``digest`` the active version."""
     if not _leads_to(_way_back(place), digest):
         _make_link(_way_back(place), digest)
+
+
+def drop_way_back(place: Place) -> None:
+    """What ``prepare_way_back`` made is not needed any more, once a switch is confirmed."""
+    with suppress(OSError):  # it is in nobody's way; a disk that became read-only must not undo what is confirmed
+        os.unlink(_way_back(place))
 
 
 def _way_back(place: Place) -> str:

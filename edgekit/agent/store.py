@@ -17,6 +17,7 @@ from .layout import (
     SHA256,
     Entry,
     Place,
+    drop_way_back,
     explained,
     find_damage,
     list_versions,
@@ -147,6 +148,7 @@ def bring(
             )
             if before == digest and not received:
                 write_state(place, state)
+                drop_way_back(place)  # of a switch that was cut right after it was confirmed
             else:
                 activate(place, state, host, lock)
             removed = _prune(place, wanted.keep_versions)
