@@ -197,6 +197,7 @@ def killed(bundles: Bundles, lab: Lab, folder: Path, count: int, length_s: float
                     break
             again = client.install(bundles.path(NEXT))
             if not (again.accepted and client.active() == NEXT):
+                print(f"  {bundles.name}: the retry failed: {again.output[-2000:]}", file=sys.stderr)
                 kept -= 1
     return Count(kept=kept, tries=count, note=f"({switched} after the switch)")
 

@@ -17,12 +17,13 @@ from edgekit.bundle.mender import check, create, device_files, open_envelope
 from edgekit.bundle.mender import envelope as envelope_module
 from edgekit.bundle.mender.envelope import PAYLOAD, SIGNED, VERSION
 from edgekit.bundle.mender.header import MEMBERS, SCRIPT, read_depends
-from edgekit.bundle.mender.signature import ORDER, sign_manifest
+from edgekit.bundle.mender.signature import sign_manifest
 from edgekit.bundle.tar import tar_of
 from edgekit.bundle.tools import find_tool
 from edgekit.bundle.types import Tree
 from edgekit.compilers.types import Ran
 from edgekit.errors import BundleError, IntegrityError
+from edgekit.keys.ecdsa import ORDER
 from edgekit.keys.trust import read_trust
 from edgekit.keys.types import Trust
 from edgekit.transport.agent_file import AgentFile

@@ -84,7 +84,7 @@ def test_a_relative_root_and_path_are_those_of_the_working_directory(shelf: Shel
 @pytest.mark.parametrize("umask", [0o000, pytest.param(0o077, marks=pytest.mark.slow)])
 def test_others_read_what_is_installed_and_do_not_write_it(shelf: Shelf, tmp_path: Path, umask: int) -> None:
     """Whatever the update client's umask is."""
-    command = ["sh", shelf.release("1.0.0") / "install.sh", "--root", tmp_path / "root"]
+    command = ["sh", str(shelf.release("1.0.0") / "install.sh"), "--root", str(tmp_path / "root")]
     environment = {**os.environ, "EDGEKIT_PYTHON": sys.executable}
     subprocess.run(command, env=environment, umask=umask, check=True, capture_output=True)
     for path in (tmp_path / "root" / "models").rglob("*"):
