@@ -12,9 +12,9 @@ from .activation import check_application, undo, withdraw
 from .events import AgentError, Result
 from .host import Host
 from .install import Device
-from .layout import Place, explained, find_damage, read_current, read_manifest
+from .layout import Place, explained, find_damage, read_current
 from .release import Release
-from .state import Pending, locked, read_state, write_state
+from .state import Pending, locked, read_state, tested_delegate, write_state
 
 
 def healthy(release: Release, device: Device, host: Host) -> Result:
@@ -39,9 +39,7 @@ def healthy(release: Release, device: Device, host: Host) -> Result:
                 "%s is active, and %s was changed on the device." % (release.title, ", ".join(damage)),
                 "Install it again; that repairs the files.",
             )
-        manifest, activation = read_manifest(folder, found), state.history[-1]
-        delegate = activation.delegate or str(manifest.get("delegate", "xnnpack"))
-        options = activation.options if activation.delegate else dict(manifest.get("delegate_options") or {})
+        delegate, options = tested_delegate(place, state.history[-1])
         host.emit("self-test", delegate=delegate)
         with selftest.prepared(folder, delegate, options) as child:
             report = selftest.check(child, delegate, host)

@@ -14,7 +14,7 @@ from . import selftest, staging
 from .activation import withdraw
 from .events import AgentError, Result
 from .host import Host
-from .layout import Place, explained, make_folders, read_current, read_manifest, write_file
+from .layout import Place, explained, make_folders, own_delegate, read_current, read_manifest, write_file
 from .release import Release, refused, verify
 from .state import State, locked, read_state, write_state
 from .store import Wanted, bring
@@ -50,12 +50,12 @@ def install(release: Release, device: Device, host: Host) -> Result:
     floor, ``self-test`` or ``gate`` where the device or the application refuses it, ``device`` for the rest.
     """
     place = _admitted(release, device, host)
-    manifest = read_manifest(release.path("artifact"), release.digest)
+    delegate, options = own_delegate(read_manifest(release.path("artifact"), release.digest))
     wanted = Wanted(
         digest=release.digest,
         files=release.artifact,
-        delegate=_delegate(manifest),
-        options=dict(manifest.get("delegate_options") or {}),
+        delegate=delegate,
+        options=options,
         hooks=release.hooks,
         keep_versions=release.keep_versions,
         release=release.named,
@@ -80,10 +80,9 @@ def check(release: Release, device: Device, host: Host, *, with_floor: bool) -> 
     if with_floor:
         _admit(release, device, host, read_state(place))
     folder = release.path("artifact")
-    manifest = read_manifest(folder, release.digest)
-    delegate = _delegate(manifest)
+    delegate, options = own_delegate(read_manifest(folder, release.digest))
     host.emit("self-test", delegate=delegate)
-    with selftest.prepared(folder, delegate, dict(manifest.get("delegate_options") or {})) as child:
+    with selftest.prepared(folder, delegate, options) as child:
         return selftest.check(child, delegate, host)
 
 
@@ -176,10 +175,6 @@ def _admit(release: Release, device: Device, host: Host, state: State) -> State:
 def _tell_damage(release: Release, host: Host, state: State) -> None:
     if state.damaged:
         host.emit("floor-lost", version=release.named.version)
-
-
-def _delegate(manifest: Result) -> str:
-    return str(manifest.get("delegate", "xnnpack"))
 
 
 def _source(release: Release) -> staging.Source:

@@ -14,7 +14,7 @@ import os
 import re
 import stat
 from contextlib import contextmanager, suppress
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Pattern
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Pattern, Tuple
 
 from .events import AgentError, Request
 
@@ -227,6 +227,11 @@ def model_name(manifest: Dict[str, Any]) -> str:
     if "/" in str(name) or name not in read_entries(manifest.get("files")):
         raise _hostile("its model %r is none of its files" % (name,))
     return str(name)
+
+
+def own_delegate(manifest: Dict[str, Any]) -> Tuple[str, Dict[str, str]]:
+    """The delegate that a manifest names, and what it is loaded with."""
+    return str(manifest.get("delegate", "xnnpack")), dict(manifest.get("delegate_options") or {})
 
 
 def write_file(path: str, data: bytes) -> None:

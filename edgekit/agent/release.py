@@ -25,10 +25,12 @@ SCHEMA_VERSION = 1
 MAX_RELEASE_BYTES = 4 * 1024 * 1024
 MAX_FILES = 2000
 MAX_DIGITS = 18
-HARDWARE = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,62}\Z")
-PATH = re.compile(r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}){0,5}\Z")
+HARDWARE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,62}$(?!\n)"
+PATH_PATTERN = r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}){0,5}$(?!\n)"
 """No absolute path, no ``..``, nothing hidden, six levels at most."""
-ROOT = re.compile(r"^(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}){1,8}\Z")
+ROOT_PATTERN = r"^(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}){1,8}$(?!\n)"
+"""The host's documents have the same ones; ``versions.PATTERN`` says why they end like this."""
+HARDWARE, PATH, ROOT = map(re.compile, (HARDWARE_PATTERN, PATH_PATTERN, ROOT_PATTERN))
 DAMAGED = "Copy or unpack the bundle again; where that does not help, make a new one: `edgekit bundle create`."
 
 

@@ -9,7 +9,7 @@ from typing import Any, Dict, Iterator, NamedTuple, Optional, Tuple, Union
 
 from .events import AgentError
 from .host import Host
-from .layout import SHA256, Place, list_versions, read_current, write_file
+from .layout import SHA256, Place, list_versions, own_delegate, read_current, read_manifest, write_file
 from .versions import parse
 
 SCHEMA_VERSION = 1
@@ -186,6 +186,13 @@ def _with_release(item: "Union[Activation, Pending]") -> Dict[str, Any]:
 
 def _path(place: Place) -> str:
     return os.path.join(place.folder, "state.json")
+
+
+def tested_delegate(place: Place, active: Activation) -> Tuple[str, Dict[str, str]]:
+    """Delegate and options of a version: those it passed its self-test on; where they are not known, its own."""
+    if active.delegate:
+        return active.delegate, active.options
+    return own_delegate(read_manifest(place.version(active.digest), active.digest))
 
 
 @contextmanager

@@ -24,12 +24,11 @@ from .layout import (
     make_folders,
     read_current,
     read_entries,
-    read_manifest,
     read_place,
     write_file,
 )
 from .selftest import check, prepared, require_taken
-from .state import Activation, Hooks, Named, State, locked, read_hooks, read_state, write_state
+from .state import Activation, Hooks, Named, State, locked, read_hooks, read_state, tested_delegate, write_state
 
 LIBRARY = os.path.join("lib", "edgekit.pyz")
 
@@ -206,10 +205,7 @@ def _chosen(request: Request, target: Activation, place: Place) -> "Tuple[str, D
     """Delegate and options of a version that comes back: the request's, those it was active with, its own."""
     if request.get("delegate"):
         return str(request["delegate"]), dict(request.get("delegate_options") or {})
-    if target.delegate:
-        return target.delegate, target.options
-    manifest = read_manifest(place.version(target.digest), target.digest)
-    return str(manifest.get("delegate", "xnnpack")), dict(manifest.get("delegate_options") or {})
+    return tested_delegate(place, target)
 
 
 def _rehearse(place: Place, digest: str, files: Dict[str, Entry], host: Host) -> Result:

@@ -12,6 +12,7 @@ from pathlib import Path
 from edgekit.artifact import Artifact
 from edgekit.bundle.entries import Format, Installation
 from edgekit.bundle.envelopes import ExtrasRequest, load_envelope, load_extras
+from edgekit.bundle.folders import unwritable
 from edgekit.bundle.libraries import CREATING, require
 from edgekit.bundle.provenance import Locked, find_lock
 from edgekit.bundle.sbom import licence_findings
@@ -99,10 +100,7 @@ def create_bundle(wanted: BundleRequest, *, now: datetime, progress: Progress = 
             made.chmod(0o644)
             made.replace(output)
     except OSError as err:
-        raise BundleError(
-            f"{err.filename or wanted.output} cannot be written: {err.strerror or err}.",
-            hint="Free some space, or choose another --output.",
-        ) from err
+        raise unwritable(err.filename or wanted.output, err) from err
     return Created(
         path=wanted.output,
         verified=verified,

@@ -4,13 +4,11 @@ A gateway or a device that keeps the old bundle needs the delta only. Nothing of
 before, and what comes out is verified as any bundle is; the delta itself carries no signature and needs none.
 """
 
-import os
-import signal
 import subprocess
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,9 +16,11 @@ from pathlib import Path
 from edgekit.agent.versions import parse
 from edgekit.bundle import tools, types
 from edgekit.bundle.create import BundleRequest, Created, checked_output
+from edgekit.bundle.folders import unwritable
 from edgekit.bundle.refusal import refused
 from edgekit.bundle.tools import find_tool, make
 from edgekit.bundle.verify import Policy, Verified, check_version, verify_bundle
+from edgekit.compilers.process import kill_group
 from edgekit.errors import BundleError, IntegrityError
 from edgekit.keys.types import Trust
 from edgekit.progress import Progress, silent
@@ -85,7 +85,7 @@ def apply_delta(old: Path, delta: Path, output: Path) -> None:
             said.seek(0)
             words = said.read(500).decode(errors="replace").strip()
     except OSError as err:
-        raise _unwritable(output, err) from err
+        raise unwritable(output, err) from err
     if status < 0:
         raise BundleError(
             f"zstd was killed, or did not end within {tools.TIMEOUT_S:g} s.", hint="Free some memory, and run it again."
@@ -195,7 +195,7 @@ def _beside(output: Path) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as folder:
             yield Path(folder)
     except OSError as err:
-        raise _unwritable(output, err) from err
+        raise unwritable(output, err) from err
 
 
 @contextmanager
@@ -204,22 +204,10 @@ def _running(command: list[str], said: int) -> Iterator["subprocess.Popen[bytes]
     with subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said, start_new_session=True
     ) as process:
-        timer = threading.Timer(tools.TIMEOUT_S, _kill, (process,))
+        timer = threading.Timer(tools.TIMEOUT_S, kill_group, (process,))
         timer.start()
         try:
             yield process
         finally:
             timer.cancel()
-            _kill(process)
-
-
-def _kill(process: "subprocess.Popen[bytes]") -> None:
-    """All that it started, too: that may hold its output open."""
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-
-
-def _unwritable(output: Path, err: OSError) -> BundleError:
-    return BundleError(
-        f"{output} cannot be written: {err.strerror or err}.", hint="Free some space, or choose another --output."
-    )
+            kill_group(process)  # what it started may hold its output open

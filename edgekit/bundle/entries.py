@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from edgekit.agent.release import HARDWARE_PATTERN, PATH_PATTERN, ROOT_PATTERN
 from edgekit.agent.versions import PATTERN
 from edgekit.documents import Document
 from edgekit.entries import FileEntry, Sha256
@@ -13,12 +14,11 @@ from edgekit.target import Name as TargetName
 Format = Literal["tar", "deb", "swupdate", "rauc", "mender", "mcu"]
 SemVer = Annotated[str, msgspec.Meta(pattern=PATTERN)]
 """Semantic Versioning 2.0.0 without build metadata, which has no order. See ``edgekit/agent/versions.py``."""
-Hardware = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,62}$(?!\n)")]
+Hardware = Annotated[str, msgspec.Meta(pattern=HARDWARE_PATTERN)]
 """What a device calls itself: SWUpdate's ``board:revision``, RAUC's ``compatible``, Mender's device type."""
-RELEASE_PATH = r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}){0,5}$(?!\n)"
+ReleasePath = Annotated[str, msgspec.Meta(pattern=PATH_PATTERN)]
 """No absolute path, no ``..``, nothing hidden, six levels at most."""
-ReleasePath = Annotated[str, msgspec.Meta(pattern=RELEASE_PATH)]
-DevicePath = Annotated[str, msgspec.Meta(pattern=r"^(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}){1,8}$(?!\n)")]
+DevicePath = Annotated[str, msgspec.Meta(pattern=ROOT_PATTERN)]
 
 Command = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$(?!\n)", max_length=10_000)]
 """For a shell: Linux takes no NUL in an argument, and at most 128 KiB."""

@@ -18,9 +18,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes], executable: Collectio
         folder.parent.mkdir(parents=True, exist_ok=True)
         _write(folder, files, executable)
     except OSError as err:
-        raise BundleError(
-            f"{folder} cannot be written: {err.strerror or err}.", hint="Free some space, or choose another --output."
-        ) from err
+        raise unwritable(folder, err) from err
 
 
 def _write(folder: Path, files: Mapping[str, bytes], executable: Collection[str]) -> None:
@@ -35,3 +33,10 @@ def _write(folder: Path, files: Mapping[str, bytes], executable: Collection[str]
         if folder.exists():
             folder.rmdir()
         part.rename(folder)
+
+
+def unwritable(path: Path | str, err: OSError) -> BundleError:
+    """What keeps ``path`` from being written."""
+    return BundleError(
+        f"{path} cannot be written: {err.strerror or err}.", hint="Free some space, or choose another --output."
+    )

@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TypeVar
 
+from edgekit.agent.release import PATH
 from edgekit.artifact import GOLDEN, MANIFEST
 from edgekit.bundle.archives.tar import read_tar
-from edgekit.bundle.entries import RELEASE_PATH, Release
+from edgekit.bundle.entries import Release
 from edgekit.bundle.provenance import PAYLOAD_TYPE, Statement
 from edgekit.bundle.refusal import refused
 from edgekit.bundle.tar import canonical_order
@@ -32,7 +33,7 @@ def read_sealed(payload: bytes, trust: Trust, now: datetime) -> Tree:
     members = read_tar(payload)
     files = {member.name: member.data for member in members}
     for name in files:
-        if not re.match(RELEASE_PATH, name):
+        if not PATH.match(name):
             raise refused(f"{_shown(repr(name))} is no path that a release may have.")
     if RELEASE not in files:
         raise refused(f"It holds no {RELEASE}: it is no bundle of edgekit's.")

@@ -6,11 +6,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from edgekit.agent import release
 from edgekit.bundle.entries import Release
 from edgekit.keys.types import Purpose, Trust
 
-RELEASE = "release.json"
-SIGNATURE = "release.dsse.json"
+RELEASE = release.RELEASE
+SIGNATURE = release.SIGNATURE
 """DSSE envelope around an in-toto statement: its subjects are release.json and the model, its predicate is SLSA's."""
 ARTIFACT = "artifact"
 """Folder of the tree: the artifact as `edgekit build` wrote it."""
@@ -21,7 +22,7 @@ REQUIREMENTS = "requirements.txt"
 SBOM = "sbom.cdx.json"
 MAX_BUNDLE_BYTES = 2 * 2**30
 """Of one file; bundles are read whole."""
-MAX_FILES = 2000
+MAX_FILES = release.MAX_FILES
 
 
 @dataclass(frozen=True, kw_only=True)

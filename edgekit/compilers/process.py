@@ -101,7 +101,7 @@ def _started(
     try:
         yield process
     finally:
-        _kill_group(process)
+        kill_group(process)
 
 
 def how_it_ended(name: str, ran: Ran) -> str:
@@ -148,7 +148,8 @@ def _chunks(process: "subprocess.Popen[bytes]", command: Sequence[str], timeout_
                 )
 
 
-def _kill_group(process: "subprocess.Popen[bytes]") -> None:
+def kill_group(process: "subprocess.Popen[bytes]") -> None:
+    """End a process that was started in a session of its own, with all that it started."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

@@ -8,7 +8,7 @@ from typing import Literal
 
 from edgekit.errors import IntegrityError
 from edgekit.keys.certificates import algorithm_of
-from edgekit.keys.trust import checked_certificate, read_certificate, read_trust
+from edgekit.keys.trust import OTHERS, checked_certificate, read_certificate, read_trust
 from edgekit.keys.types import ALGORITHMS, PRIVATE, KeyEntry, Keys, Purpose, Trust
 
 SOON = timedelta(days=30)
@@ -48,7 +48,7 @@ def _problems(keys: Keys, trust: Trust, now: datetime) -> Iterator[KeyFinding]:
                 yield KeyFinding(name=f"{entry.purpose}-refused", severity="error", message=err.message, fix=err.hint)
     for entry in keys.keys:
         path = keys.folder / PRIVATE / f"{entry.purpose}.key"
-        if entry.private and path.stat().st_mode & 0o077:
+        if entry.private and path.stat().st_mode & OTHERS:
             yield KeyFinding(
                 name=f"{entry.purpose}-readable",
                 severity="error",

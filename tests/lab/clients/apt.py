@@ -5,10 +5,8 @@ The overlay lives in a mount namespace of its own, so that neither this machine'
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,8 +15,9 @@ from pathlib import Path
 
 from edgekit.agent.layout import Place
 from tests.lab.clients.active import active_version
+from tests.lab.clients.power import power_on
 from tests.lab.clients.types import Outcome
-from tests.lab.machine import LabUnavailable, children, require
+from tests.lab.machine import LabUnavailable, require
 
 PROGRAMS = ("apt-get", "dpkg", "unshare", "nsenter", "chroot", "mount")
 ROOT = "var/lib/edgekit"
@@ -83,35 +82,16 @@ class Apt:
 
     def run(self, *words: str, kill_after_s: float | None = None) -> Outcome:
         """A command on the device, in process namespaces of its own; ``accepted`` when it exits 0."""
-        command = self._command(*words)
-        started = time.monotonic()
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        killed = False
-        try:
-            output, _ = process.communicate(timeout=TIMEOUT_S if kill_after_s is None else kill_after_s)
-        except subprocess.TimeoutExpired:
-            killed = True
-            _kill_everything(process)
-            output, _ = process.communicate(timeout=30)
-            if kill_after_s is None:
-                raise AssertionError(f"{words} did not end: {output[-2000:]}") from None
-        seconds = time.monotonic() - started
-        return Outcome(accepted=process.returncode == 0, killed=killed, output=output, seconds=seconds)
-
-    def _command(self, *words: str) -> list[str]:
-        return [
+        root = f"{self.top}/root"
+        boot = (
             *("nsenter", f"--mount=/proc/{self.holder}/ns/mnt"),
-            *("unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", ENTER, f"{self.top}/root"),
+            *("unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", ENTER, root),
+        )
+        command = (
             *("env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C.UTF-8"),
             *("DEBIAN_FRONTEND=noninteractive", "QEMU_CPU=cortex-a72", *words),
-        ]
+        )
+        return power_on(command, environment=os.environ, kill_after_s=kill_after_s, boot=boot, timeout_s=TIMEOUT_S)
 
     def apt(self, *words: str, kill_after_s: float | None = None) -> Outcome:
         """``apt-get`` as a script calls it."""
@@ -183,12 +163,3 @@ def apt(
                 holder.stdout.close()
     finally:
         top.rmdir()
-
-
-def _kill_everything(process: "subprocess.Popen[str]") -> None:
-    """The first child is pid 1 of the namespace: the kernel ends all that is in it, guardians included."""
-    for pid in children(process.pid)[:1]:
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from tests.lab.clients.types import Outcome
@@ -15,15 +16,20 @@ TIMEOUT_S = 120.0
 
 
 def power_on(
-    command: Sequence[str | Path], *, environment: Mapping[str, str], kill_after_s: float | None = None
+    command: Sequence[str | Path],
+    *,
+    environment: Mapping[str, str],
+    kill_after_s: float | None = None,
+    boot: Sequence[str] = BOOT,
+    timeout_s: float = TIMEOUT_S,
 ) -> Outcome:
-    """Run ``command`` in mount and process namespaces of its own; ``accepted`` when it exits 0.
+    """Run ``command`` in mount and process namespaces of its own, which ``boot`` makes; ``accepted`` when it exits 0.
 
     With ``kill_after_s`` its first process gets SIGKILL then, and the kernel ends all others of the namespace.
     """
     started = time.monotonic()
     process = subprocess.Popen(
-        [*BOOT, *map(str, command)],
+        [*boot, *map(str, command)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -33,11 +39,12 @@ def power_on(
     )
     killed = False
     try:
-        output, _ = process.communicate(timeout=TIMEOUT_S if kill_after_s is None else kill_after_s)
+        output, _ = process.communicate(timeout=timeout_s if kill_after_s is None else kill_after_s)
     except subprocess.TimeoutExpired:
         killed = True
         for pid in children(process.pid)[:1]:
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it ended in this moment
+                os.kill(pid, signal.SIGKILL)
         output, _ = process.communicate(timeout=30)
         if kill_after_s is None:
             raise AssertionError(f"{command} did not end: {output[-2000:]}") from None
