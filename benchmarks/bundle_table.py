@@ -29,6 +29,7 @@ from edgekit.keys.trust import read_trust
 from tests.artifacts import make_artifact, with_wrong_golden
 from tests.bundles import NOW, make_keys, wanted
 from tests.lab.clients.devices import DEVICES, Lab
+from tests.lab.clients.power import PowerCuts
 from tests.lab.clients.types import Client
 from tests.lab.machine import LabUnavailable
 
@@ -181,20 +182,24 @@ def install(bundles: Bundles, lab: Lab, folder: Path) -> tuple[dict[str, Cell], 
     return cells, first.seconds
 
 
-def killed(bundles: Bundles, lab: Lab, folder: Path, count: int, length_s: float, chance: random.Random) -> Count:
-    """SIGKILL to everything of the client at random moments; a new device after each one that had switched already."""
-    kept = switched = done = 0
+def killed(bundles: Bundles, lab: Lab, folder: Path, count: int, length_s: float, seed: int) -> Count:
+    """Power cuts at ``count`` random moments, and a retry; a new device after each one that had switched already."""
+    cuts = PowerCuts(count, length_s, seed=seed)
+    kept = switched = 0
     release = bundles.made[FIRST].verified.release
-    while done < count:
-        with lab.open(made_folder(folder / f"device-{done}"), bundles.keys, release) as client:
+    while cuts.left:
+        with lab.open(made_folder(folder / f"device-{cuts.tries}"), bundles.keys, release) as client:
             first = client.install(bundles.path(FIRST))
             assert first.accepted, f"the first release cannot be installed: {first.output}"
-            while done < count:
-                held, active = _kill_once(client, bundles, chance.uniform(0, 1.05 * length_s))
-                kept, done = kept + held, done + 1
-                if active != FIRST:
-                    switched += 1
-                    break
+            active: str | None = FIRST
+            while cuts.left and active == FIRST:
+                outcome = cuts.saw(client.install(bundles.path(NEXT), kill_after_s=cuts.moment()))
+                active = _whole(client, bundles.name)
+                kept += outcome.killed and active in {FIRST, NEXT}
+                if not outcome.killed and active != NEXT:
+                    print(f"  {bundles.name}: not installed: {outcome.output[-2000:]}", file=sys.stderr)
+                    kept -= 1
+            switched += active == NEXT
             again = client.install(bundles.path(NEXT))
             if not (again.accepted and client.active() == NEXT):
                 print(f"  {bundles.name}: the retry failed: {again.output[-2000:]}", file=sys.stderr)
@@ -202,14 +207,13 @@ def killed(bundles: Bundles, lab: Lab, folder: Path, count: int, length_s: float
     return Count(kept=kept, tries=count, note=f"({switched} after the switch)")
 
 
-def _kill_once(client: Client, bundles: Bundles, after_s: float) -> tuple[bool, str | None]:
-    client.install(bundles.path(NEXT), kill_after_s=after_s)
+def _whole(client: Client, name: str) -> str | None:
+    """What is active; None, and said, where that is not whole."""
     try:
-        active = client.active()
+        return client.active()
     except AssertionError as err:
-        print(f"  {bundles.name}: {err}", file=sys.stderr)
-        return False, None
-    return active in {FIRST, NEXT}, active
+        print(f"  {name}: {err}", file=sys.stderr)
+        return None
 
 
 def row(bundles: Bundles, folder: Path, arguments: argparse.Namespace) -> dict[str, Cell]:
@@ -231,7 +235,7 @@ def row(bundles: Bundles, folder: Path, arguments: argparse.Namespace) -> dict[s
     if bundles.lab is None:
         return cells
     installed, seconds = install(bundles, bundles.lab, made_folder(folder / "device"))
-    killing = killed(bundles, bundles.lab, folder, arguments.kills, seconds, chance)
+    killing = killed(bundles, bundles.lab, folder, arguments.kills, seconds, arguments.seed)
     return {**cells, **installed, "install s": seconds, "killed install": killing}
 
 

@@ -1,6 +1,5 @@
 """Releases by Debian's SWUpdate, into a folder and into slots: what is active is whole, whatever happens."""
 
-import random
 import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -20,13 +19,14 @@ from edgekit.errors import BundleError, IntegrityError
 from edgekit.keys.trust import read_trust
 from tests.artifacts import with_wrong_golden
 from tests.bundles import make_keys, tiny_artifact, wanted
+from tests.lab.clients.power import PowerCuts
 from tests.lab.clients.swupdate import ROOT, SETTINGS, Swupdate, swupdate
 from tests.lab.machine import LabUnavailable
 
 pytestmark = pytest.mark.lab
 KILLS = 25
 """In each mode."""
-RETRIES = 5
+RETRIED_EVERY = 5
 """Every how manieth killed installation is tried again at once; the others leave what they left for the next kill."""
 BOARD = "rpi4"
 
@@ -113,28 +113,21 @@ def test_killed_at_any_moment_the_old_or_the_new_release_is_active(
     mode: str, device: Swupdate, bundles: Bundles, tmp_path: Path
 ) -> None:
     """SIGKILL for SWUpdate, the hook, the agent and its guardian, as a power cut would; disks stay as they are."""
-    moments = random.Random(6)
     assert device.install(bundles("1.0.0", mode)).accepted
     before, new = tmp_path / "before", bundles("1.1.0", mode)
     _copy(device.top, before)
-    whole_s = device.install(new).seconds
+    cuts = PowerCuts(KILLS, device.install(new).seconds)
     _copy(before, device.top)
-    killed = 0
-    for _ in range(2 * KILLS):
-        outcome = device.install(new, kill_after_s=moments.uniform(0.1 * whole_s, whole_s))
-        killed += outcome.killed
+    while cuts.left:
+        outcome = cuts.saw(device.install(new, kill_after_s=cuts.moment()))
         assert device.active() in ({"1.0.0", "1.1.0"} if outcome.killed else {"1.1.0"}), outcome.output
-        if outcome.killed and killed % RETRIES == 0:
+        if outcome.killed and cuts.left % RETRIED_EVERY == 0:
             retried = device.install(new)
             assert retried.accepted, f"{outcome.output}\n--- retry ---\n{retried.output}"
             assert device.active() == "1.1.0"
-            whole_s = retried.seconds  # SWUpdate's client looks once a second, and machines are not always as fast
         if device.active() == "1.1.0":
             _copy(before, device.top)
             assert device.active() == "1.0.0"
-        if killed == KILLS:
-            break
-    assert killed == KILLS
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -23,7 +23,7 @@ from edgekit.bundle.entries import Installation, Release
 from edgekit.bundle.rauc import device_files
 from edgekit.bundle.types import RELEASE, SIGNATURE
 from edgekit.keys.trust import read_trust
-from tests.lab.clients.power import BOOT, TIMEOUT_S
+from tests.lab.clients.power import TIMEOUT_S, run_until, was_killed
 from tests.lab.clients.types import Outcome
 from tests.lab.machine import LabUnavailable, require, run
 
@@ -96,7 +96,7 @@ class RaucDevice:
         done = self._run(*arguments, kill_after_s=kill_after_s)
         return Outcome(
             accepted=done.returncode == 0,
-            killed=done.returncode < 0,
+            killed=was_killed(done),
             output=done.stderr.decode(errors="replace") + ("" if arguments[0] == "show" else done.stdout.decode()),
             seconds=time.monotonic() - started,
         )
@@ -121,20 +121,10 @@ class RaucDevice:
             "BUS": str(self.folder),
             "EDGEKIT_PYTHON": sys.executable,
         }
-        process = subprocess.Popen(
-            [*BOOT, "sh", str(MACHINE), *arguments],
-            env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
-        try:
-            stdout, stderr = process.communicate(timeout=TIMEOUT_S if kill_after_s is None else kill_after_s)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            stdout, stderr = process.communicate(timeout=TIMEOUT_S)
-            if kill_after_s is None:
-                raise AssertionError(f"the device hangs: {stderr.decode()[-2000:]}") from None
+        done = run_until(["sh", MACHINE, *arguments], environment=environment, kill_after_s=kill_after_s)
         for device in self.devices.values():
             _wait_until_free(device)
-        return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+        return done
 
 
 @contextmanager
