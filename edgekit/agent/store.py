@@ -140,12 +140,13 @@ def bring(
             if wanted.require_delegate:
                 require_taken(report)
             _install_library(place)
+            unchanged = before == digest and not received and wanted.hooks == state.hooks
             state = state._replace(
                 history=_appended(state.history, Activation(digest, delegate, options, wanted.release)),
                 hooks=wanted.hooks,
                 pending=None,
             )
-            if before == digest and not received:
+            if unchanged:
                 write_state(place, state)
                 drop_way_back(place)  # of a switch that was cut right after it was confirmed
             else:

@@ -89,6 +89,30 @@ def test_an_edgekit_of_another_version_around_the_same_model_is_a_release_withou
     assert [item["release"]["version"] for item in board.state["history"]] == ["1.0.1"]
 
 
+@pytest.mark.slow
+def test_other_hooks_around_the_same_model_prove_themselves(shelf: Shelf, board: Board, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    first = shelf.with_hooks("1.0.0", on_activate=f"echo old >> {log}")
+
+    def with_other_hooks(version: str, **hooks: Any) -> Path:
+        tree = shelf.copy(first, tmp_path / version)
+        release = json.loads((tree / "release.json").read_bytes())
+        release["version"] = version
+        release["installation"].update(hooks)
+        (tree / "release.json").write_text(json.dumps(release))
+        return tree
+
+    board.install(first)
+    before = board.state
+    ill = with_other_hooks("1.1.0", on_activate=f"echo ill >> {log}", health_check="exit 4", health_timeout_s=0.1)
+    status, said = board.install(ill)
+    assert (status, board.state) == (3, before)
+    assert "health_check (exit 4) ended with status 4" in said
+    status, said = board.install(with_other_hooks("1.2.0", on_activate=f"echo new >> {log}"))
+    assert (status, board.floor) == (0, "1.2.0")
+    assert log.read_text().split() == ["old", "ill", "ill", "new"], "it hears of the way back, too"
+
+
 def test_golden_vectors_that_are_not_reproduced_leave_the_old_version_and_the_old_floor(
     shelf: Shelf, board: Board
 ) -> None:
@@ -172,6 +196,40 @@ def test_check_and_self_test_write_nothing_and_confirm_writes_the_floor_alone(sh
     assert board.install(shelf.release("1.2.0", wrong_golden=True), "--check")[0] == 3
     assert board.install(shelf.release("1.0.0"), "--confirm", "--allow-downgrade")[0] == 0
     assert board.floor == "1.0.0"
+
+
+def test_a_floor_that_is_confirmed_later_stays_until_then(shelf: Shelf, board: Board) -> None:
+    board.install(shelf.release("1.0.0"))
+    status, said = board.install(shelf.release("1.2.0"), "--confirm-later")
+    assert (status, board.active(), board.floor) == (0, "1.2.0", "1.0.0")
+    before = board.state
+    assert board.install(shelf.release("1.2.0"), "--confirm")[0] == 0
+    assert board.state == {**before, "floor": before["history"][-1]["release"]}, "nothing but the floor"
+    status, said = board.install(shelf.release("1.1.0"), "--confirm-later")
+    assert (status, board.active()) == (8, "1.2.0"), "the floor is asked as ever"
+
+
+@pytest.mark.slow
+def test_a_floor_that_is_lowered_later_stays_until_then(shelf: Shelf, board: Board) -> None:
+    board.install(shelf.release("1.2.0"))
+    status, said = board.install(shelf.release("1.1.0"), "--confirm-later", "--allow-downgrade")
+    assert (status, board.active(), board.floor) == (0, "1.1.0", "1.2.0")
+    assert "lowers" not in said and "goes from" not in said
+    assert board.install(shelf.release("1.1.0"), "--confirm")[0] == 0
+    assert board.floor == "1.2.0", "only --allow-downgrade lowers it"
+    said = board.install(shelf.release("1.1.0"), "--confirm", "--allow-downgrade")[1]
+    assert "--allow-downgrade: the floor goes from 1.2.0 down to 1.1.0" in said
+    assert board.floor == "1.1.0"
+
+
+@pytest.mark.slow
+def test_what_was_never_confirmed_does_not_count(shelf: Shelf, board: Board) -> None:
+    """As after a client's rollback: another release of that version, and a lower one, can be installed."""
+    board.install(shelf.release("1.0.0"))
+    for note in ("", "+mended"):
+        assert board.install(shelf.release("1.2.0", note=note), "--confirm-later")[0] == 0
+    assert board.install(shelf.release("1.1.0"), "--confirm-later")[0] == 0
+    assert (board.active(), board.floor) == ("1.1.0", "1.0.0")
 
 
 @pytest.mark.slow
