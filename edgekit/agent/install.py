@@ -2,8 +2,9 @@
 
 ``install`` is what `edgekit deploy` does, with the release's folder in the place of the host. Where the update client
 switches by itself (A/B slots) it is in pieces: ``check`` before a slot is booted, with the floor, or without it before
-the booted slot is marked as good, and ``confirm`` afterwards. The floor is the highest release that was confirmed; it
-is in state.json of the model.
+the booted slot is marked as good, and ``confirm`` afterwards. Where it decides after ``install`` whether to keep the
+release (``Device.confirm_later``), ``confirm`` belongs to its commit. The floor is the highest release that was
+confirmed; it is in state.json of the model.
 """
 
 import os
@@ -16,7 +17,7 @@ from .events import AgentError, Result
 from .host import Host
 from .layout import Place, explained, make_folders, own_delegate, read_current, read_manifest, write_file
 from .release import Release, refused, verify
-from .state import State, locked, read_state, write_state
+from .state import Named, State, locked, read_state, write_state
 from .store import Wanted, bring
 from .versions import parse
 
@@ -38,10 +39,12 @@ class Device(NamedTuple):
     """Lower the floor to this release, where it is below."""
     remember: Optional[str] = None
     """File that gets the digest of the version before the switch, or ``none``; for ``commit.restore``."""
+    confirm_later: bool = False
+    """Leave the floor to ``confirm``: the update client may still roll back."""
 
 
 def install(release: Release, device: Device, host: Host) -> Result:
-    """Verify the tree, test it here, switch to it, raise the floor; or leave everything as it was.
+    """Verify the tree, test it here, switch to it, raise the floor if it is not left to ``confirm``; or change nothing.
 
     Emits what ``install_command.LINES`` names and what ``store.deploy`` emits; returns what that returns. Killed at any
     moment, the version before is active or becomes it again, and the next attempt works.
@@ -87,9 +90,10 @@ def check(release: Release, device: Device, host: Host, *, with_floor: bool) -> 
 
 
 def confirm(release: Release, device: Device, host: Host) -> str:
-    """Raise the floor to a release that the update client has made the good one; can be called again and again.
+    """Raise the floor to a release that the update client keeps; can be called again and again.
 
-    A slot that was fallen back to leaves the floor where it is. Returns the version of the floor.
+    Nothing but the floor changes, whether the release is in a slot or under ROOT/models. What was fallen back to leaves
+    the floor where it is. Returns the version of the floor.
     """
     place = _admitted(release, device, host)
     with explained(place):
@@ -97,9 +101,7 @@ def confirm(release: Release, device: Device, host: Host) -> str:
         with locked(place, host):
             state = read_state(place)
             _tell_damage(release, host, state)
-            floor = state.floor
-            if floor is None or device.allow_downgrade or parse(release.named.version) > parse(floor.version):
-                floor = release.named
+            floor = _confirmed(release, device, host, state)
             if floor != state.floor:
                 write_state(place, state._replace(floor=floor))
     return floor.version
@@ -147,29 +149,42 @@ def _read_target(root: str) -> Optional[str]:
 
 
 def _admit(release: Release, device: Device, host: Host, state: State) -> State:
-    """The state with the floor that holds once this release is confirmed; raises AgentError ``integrity``."""
+    """The state with the floor that holds once the switch stays; raises AgentError ``integrity``."""
     floor, new = state.floor, release.named
     active = state.history[-1].release if state.history else None
     _tell_damage(release, host, state)
     host.emit("floor", floor=floor and floor.version, active=active and active.version, version=new.version)
-    if floor is None or parse(new.version) > parse(floor.version):
-        return state._replace(floor=new)
-    if new in (floor, active):  # again, or after a rollback
+    again = new in (floor, active)  # or after a rollback
+    if not (again or device.allow_downgrade or floor is None or parse(new.version) > parse(floor.version)):
+        raise _below(release, floor)
+    if again or device.confirm_later:
         return state
-    if device.allow_downgrade:
-        host.emit("lowered", floor=floor.version, version=new.version)
-        return state._replace(floor=new)
-    if new.version == floor.version:
-        reason = "another release with the version %s was active here" % new.version
+    return state._replace(floor=_confirmed(release, device, host, state))
+
+
+def _below(release: Release, floor: Named) -> AgentError:
+    if release.named.version == floor.version:
+        reason = "another release with the version %s was active here" % floor.version
         hint = "A version names one release: give the new one a higher version."
     else:
         reason = "%s was active here, and a lower version is not installed over it" % floor.version
         hint = "Install a release from %s on." % floor.version
-    raise AgentError(
+    return AgentError(
         "integrity",
         "%s is refused: %s." % (release.title, reason),
         hint + " --allow-downgrade lowers the floor knowingly.",
     )
+
+
+def _confirmed(release: Release, device: Device, host: Host, state: State) -> Named:
+    """The floor once this release is confirmed."""
+    floor, new = state.floor, release.named
+    if floor is None or parse(new.version) > parse(floor.version):
+        return new
+    if device.allow_downgrade and new != floor:
+        host.emit("lowered", floor=floor.version, version=new.version)
+        return new
+    return floor
 
 
 def _tell_damage(release: Release, host: Host, state: State) -> None:

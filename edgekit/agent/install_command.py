@@ -12,6 +12,7 @@ import sys
 import traceback
 from typing import Any, Callable, List, Optional
 
+from . import slot
 from .commit import healthy, restore
 from .events import AgentError, Result
 from .host import Host
@@ -43,7 +44,7 @@ def main(arguments: List[str]) -> int:
     try:
         release = read_release(options.folder)
         root = os.path.abspath(options.root or release.root)
-        device = Device(root, options.target, options.allow_downgrade, options.remember)
+        device = Device(root, options.target, options.allow_downgrade, options.remember, options.confirm_later)
         _say("%s for %s, in %s" % (release.title, release.target, device.root))
         _say(options.step(release, device, Host(None, _tell)))
     except AgentError as err:
@@ -107,14 +108,40 @@ def _restoring(text: str) -> Step:
     return _restore
 
 
+def _activating(shown: str) -> Step:
+    """What ``--activated SHOWN`` does."""
+
+    def _activated(release: Release, device: Device, host: Host) -> str:
+        slot.activated(release, shown, host)
+        return "The application is healthy with %s." % release.title
+
+    return _activated
+
+
+def _falling_back(shown: str) -> Step:
+    """What ``--fallen-back SHOWN`` does."""
+
+    def _fallen_back(release: Release, device: Device, host: Host) -> str:
+        active = slot.fallen_back(release, shown, host)
+        return "%s of %s is active in %s." % ("A release" if active else "No release", release.name, shown)
+
+    return _fallen_back
+
+
 STEPS = (
     ("--check", _check, "A/B slots, before it may be booted: everything up to the switch; writes nothing"),
     ("--self-test", _self_test, "A/B slots, booted: --check without the floor"),
-    ("--confirm", _confirm, "A/B slots, marked as good: raise the floor"),
+    ("--confirm", _confirm, "A/B slots, marked as good; or at a commit: raise the floor"),
     ("--healthy", _healthy, "before a commit: it is active, and the application is well"),
     ("--deactivate", _deactivate, "before a removal: no version is active any more"),
 )
 """Instead of the installation: option, what it does, its help."""
+STEPS_WITH = (
+    ("--activated", "DIR", _activating, "A/B slots, switched: is the application well? It sees this release as DIR"),
+    ("--fallen-back", "DIR", _falling_back, "A/B slots, switched back: tell the application what it sees as DIR"),
+    ("--restore", "DIGEST", _restoring, "instead of a commit: back to it, or none"),
+)
+"""As well: option, what it is given, what makes its step, its help."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -126,11 +153,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--target", help="what this device is (default: the line in ROOT/target)")
     parser.add_argument("--allow-downgrade", action="store_true", help="accept a lower version, and lower the floor")
     parser.add_argument("--remember", metavar="FILE", help="write there what was active before, for --restore")
+    parser.add_argument(
+        "--confirm-later", action="store_true", help="leave the floor to --confirm, at the client's commit"
+    )
     steps = parser.add_mutually_exclusive_group()
     for option, step, text in STEPS:
         steps.add_argument(option, dest="step", action="store_const", const=step, default=_install, help=text)
-    text = "instead of a commit: back to it, or none"
-    steps.add_argument("--restore", dest="step", metavar="DIGEST", type=_restoring, default=_install, help=text)
+    for option, given, makes, text in STEPS_WITH:
+        steps.add_argument(option, dest="step", metavar=given, type=makes, default=_install, help=text)
     return parser
 
 

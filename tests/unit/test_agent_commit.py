@@ -1,4 +1,4 @@
-"""Between install and commit: the health of what is active, and the way back."""
+"""Between install and commit: the health of what is active, the way back, and the floor."""
 
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from edgekit.agent.state import Pending, read_state, write_state
 from edgekit.bundle.types import Tree
 from edgekit.project import Deploy
 from tests.bundles import make_keys, make_tree, tiny_artifact
+from tests.unit.releases import Board, Shelf
 
 pytestmark = pytest.mark.unit
 QUIET = Host(None, lambda _event, **_fields: None)
@@ -170,3 +171,37 @@ def test_what_was_active_is_remembered_before_the_switch(
     write_state(place, read_state(place)._replace(pending=Pending(second.digest, first.digest, None)))
     install(second, Device(root=place.root, remember=str(remembered)), QUIET)  # the power went before it was confirmed
     assert remembered.read_text() == f"{first.digest}\n"
+
+
+def test_a_floor_that_is_confirmed_later_stays_until_then(shelf: Shelf, board: Board) -> None:
+    board.install(shelf.release("1.0.0"))
+    status, _ = board.install(shelf.release("1.2.0"), "--confirm-later")
+    assert (status, board.active(), board.floor) == (0, "1.2.0", "1.0.0")
+    before = board.state
+    assert board.install(shelf.release("1.2.0"), "--confirm")[0] == 0
+    assert board.state == {**before, "floor": before["history"][-1]["release"]}, "nothing but the floor"
+    assert board.install(shelf.release("1.1.0"), "--confirm-later")[0] == 8, "the floor is asked as ever"
+    assert board.active() == "1.2.0"
+
+
+@pytest.mark.slow
+def test_a_floor_that_is_lowered_later_stays_until_then(shelf: Shelf, board: Board) -> None:
+    board.install(shelf.release("1.2.0"))
+    status, said = board.install(shelf.release("1.1.0"), "--confirm-later", "--allow-downgrade")
+    assert (status, board.active(), board.floor) == (0, "1.1.0", "1.2.0")
+    assert "goes from" not in said
+    assert board.install(shelf.release("1.1.0"), "--confirm")[0] == 0
+    assert board.floor == "1.2.0", "only --allow-downgrade lowers it"
+    said = board.install(shelf.release("1.1.0"), "--confirm", "--allow-downgrade")[1]
+    assert "--allow-downgrade: the floor goes from 1.2.0 down to 1.1.0" in said
+    assert board.floor == "1.1.0"
+
+
+@pytest.mark.slow
+def test_what_was_never_confirmed_does_not_count(shelf: Shelf, board: Board) -> None:
+    """As after a client's rollback: another release of that version, and a lower one, can be installed."""
+    board.install(shelf.release("1.0.0"))
+    for note in ("", "+mended"):
+        assert board.install(shelf.release("1.2.0", note=note), "--confirm-later")[0] == 0
+    assert board.install(shelf.release("1.1.0"), "--confirm-later")[0] == 0
+    assert (board.active(), board.floor) == ("1.1.0", "1.0.0")

@@ -266,14 +266,28 @@ def test_the_device_s_files(shop: Shop) -> None:
         device_files(shop.tree.release, shop.trust, {"device-type": "two words"})
 
 
-def test_what_the_update_module_says(tmp_path: Path) -> None:
+def test_what_the_update_module_says_and_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = files("edgekit.bundle.mender").joinpath("edgekit-module.sh")
+    release = tmp_path / "tmp/release"
 
     def said(state: str) -> str:
         done = subprocess.run(["sh", str(module), state, tmp_path], capture_output=True, text=True, check=True)
         return done.stdout
 
     assert (said("NeedsArtifactReboot"), said("SupportsRollback")) == ("No\n", "Yes\n")
-    for state in ("Download", "ArtifactCommit", "ArtifactRollback", "ArtifactFailure", "Cleanup"):
+    for state in ("Download", "ArtifactRollback", "ArtifactFailure", "Cleanup"):
         assert said(state) == ""
+    (tmp_path / "current_device_type").write_text("rpi4")
+    payload = write_tar([Member(name="install.sh", data=b'echo "$@"')])
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files/release.tar").write_bytes(payload)
+    previous = release.parent / "previous"
+    assert said("ArtifactInstall") == f"--target rpi4 --remember {previous} --confirm-later\n"
+    assert said("ArtifactCommit") == "--target rpi4 --confirm\n"
+    monkeypatch.setenv("EDGEKIT_ALLOW_DOWNGRADE", "1")
+    assert said("ArtifactInstall") == f"--target rpi4 --remember {previous} --confirm-later --allow-downgrade\n"
+    assert said("ArtifactCommit") == "--target rpi4 --confirm --allow-downgrade\n"
+    assert said("ArtifactRollback") == "", "it never came to the switch"
+    previous.write_text("none\n")
+    assert said("ArtifactRollback") == "--restore none\n"
     assert SCRIPT.startswith("ArtifactCommit_Enter_")

@@ -198,40 +198,6 @@ def test_check_and_self_test_write_nothing_and_confirm_writes_the_floor_alone(sh
     assert board.floor == "1.0.0"
 
 
-def test_a_floor_that_is_confirmed_later_stays_until_then(shelf: Shelf, board: Board) -> None:
-    board.install(shelf.release("1.0.0"))
-    status, said = board.install(shelf.release("1.2.0"), "--confirm-later")
-    assert (status, board.active(), board.floor) == (0, "1.2.0", "1.0.0")
-    before = board.state
-    assert board.install(shelf.release("1.2.0"), "--confirm")[0] == 0
-    assert board.state == {**before, "floor": before["history"][-1]["release"]}, "nothing but the floor"
-    status, said = board.install(shelf.release("1.1.0"), "--confirm-later")
-    assert (status, board.active()) == (8, "1.2.0"), "the floor is asked as ever"
-
-
-@pytest.mark.slow
-def test_a_floor_that_is_lowered_later_stays_until_then(shelf: Shelf, board: Board) -> None:
-    board.install(shelf.release("1.2.0"))
-    status, said = board.install(shelf.release("1.1.0"), "--confirm-later", "--allow-downgrade")
-    assert (status, board.active(), board.floor) == (0, "1.1.0", "1.2.0")
-    assert "lowers" not in said and "goes from" not in said
-    assert board.install(shelf.release("1.1.0"), "--confirm")[0] == 0
-    assert board.floor == "1.2.0", "only --allow-downgrade lowers it"
-    said = board.install(shelf.release("1.1.0"), "--confirm", "--allow-downgrade")[1]
-    assert "--allow-downgrade: the floor goes from 1.2.0 down to 1.1.0" in said
-    assert board.floor == "1.1.0"
-
-
-@pytest.mark.slow
-def test_what_was_never_confirmed_does_not_count(shelf: Shelf, board: Board) -> None:
-    """As after a client's rollback: another release of that version, and a lower one, can be installed."""
-    board.install(shelf.release("1.0.0"))
-    for note in ("", "+mended"):
-        assert board.install(shelf.release("1.2.0", note=note), "--confirm-later")[0] == 0
-    assert board.install(shelf.release("1.1.0"), "--confirm-later")[0] == 0
-    assert (board.active(), board.floor) == ("1.1.0", "1.0.0")
-
-
 @pytest.mark.slow
 def test_edgekit_deploy_and_rollback_work_with_releases(
     shelf: Shelf, board: Board, connection: Connection, tmp_path: Path

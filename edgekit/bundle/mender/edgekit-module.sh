@@ -16,6 +16,12 @@ if [ -r /etc/default/edgekit ]; then
     set +a
 fi
 
+# install.sh of the release, which says what it does
+installer() {
+    if [ "${EDGEKIT_ALLOW_DOWNGRADE:-0}" = 1 ]; then set -- "$@" --allow-downgrade; fi
+    exec sh "$RELEASE/install.sh" --target "$(cat "$TREE/current_device_type")" "$@"
+}
+
 case $STATE in
 NeedsArtifactReboot) echo No ;;
 SupportsRollback) echo Yes ;;
@@ -24,10 +30,9 @@ ArtifactInstall)
     mkdir -p "$RELEASE"
     tar -xf "$TREE/files/release.tar" -C "$RELEASE"
     sync # it is the way back, and must outlive a lost power supply
-    set -- --target "$(cat "$TREE/current_device_type")" --remember "$PREVIOUS"
-    if [ "${EDGEKIT_ALLOW_DOWNGRADE:-0}" = 1 ]; then set -- "$@" --allow-downgrade; fi
-    exec sh "$RELEASE/install.sh" "$@"
+    installer --remember "$PREVIOUS" --confirm-later
     ;;
+ArtifactCommit) installer --confirm ;; # where the floor cannot rise, mender does not commit
 ArtifactRollback)
     if [ ! -s "$PREVIOUS" ]; then exit 0; fi # it never came to the switch
     exec sh "$RELEASE/install.sh" --restore "$(cat "$PREVIOUS")"
