@@ -8,12 +8,12 @@ is undone. When both die (power), the next command does the same. There is one w
 
 import os
 import signal
-import subprocess
 import time
 from contextlib import contextmanager
-from typing import IO, Dict, Iterator, Optional, Tuple
+from typing import Iterator, Optional
 
 from .events import AgentError
+from .hooks import Sight, check_health, tell, tell_and_check
 from .host import Host
 from .layout import (
     MODEL,
@@ -29,10 +29,6 @@ from .layout import (
 from .state import Hooks, Pending, State, read_state, write_state
 
 POLL_S = 0.02
-HEALTH_INTERVAL_S = 0.5
-ON_ACTIVATE_TIMEOUT_S = 60.0
-MAX_OUTPUT_BYTES = 4096
-"""The last of what a command of the application said."""
 MAX_FD = 1024
 
 
@@ -53,7 +49,7 @@ def activate(place: Place, state: State, host: Host, lock: int) -> None:
         with explained(place), _guarded(place, host, lock):
             point(place, digest)
             host.emit("switched", digest=digest)
-            _tell(place, digest, hooks, host)
+            tell_and_check(hooks, _sight(place, digest), host)
             write_state(place, state)
         drop_way_back(place)
     except AgentError as err:
@@ -72,8 +68,7 @@ def undo(place: Place) -> Optional[str]:
     if previous is not None and not os.path.isdir(place.version(previous)):
         previous = None
     point(place, previous)
-    if state.pending.on_activate:
-        _run(state.pending.on_activate, _environment(place, previous), ON_ACTIVATE_TIMEOUT_S, None)
+    tell(state.pending.on_activate, _sight(place, previous))
     write_state(place, state._replace(pending=None))
     return state.pending.digest
 
@@ -87,12 +82,14 @@ def withdraw(place: Place, host: Host) -> Optional[str]:
     undo(place)
     before, state = read_current(place), read_state(place)
     point(place, None)
-    if state.hooks.on_activate:
-        status, output = _run(state.hooks.on_activate, _environment(place, None), ON_ACTIVATE_TIMEOUT_S, None)
-        if status != 0:
-            host.emit("untold", command=state.hooks.on_activate, status=status, output=output.strip()[-400:])
+    tell(state.hooks.on_activate, _sight(place, None), host)
     write_state(place, state._replace(history=()))
     return before
+
+
+def check_application(place: Place, digest: str, hooks: Hooks, host: Host) -> None:
+    """The application's health check with the active version; raises AgentError ``gate`` when it says no."""
+    check_health(hooks, _sight(place, digest), host)
 
 
 def _outcome(place: Place, before: Optional[str]) -> str:
@@ -143,56 +140,12 @@ def _guard(place: Place, pipe: int, lock: int) -> None:
         os._exit(status)
 
 
-def _tell(place: Place, digest: str, hooks: Hooks, host: Host) -> None:
-    environment = _environment(place, digest)
-    if hooks.on_activate:
-        host.emit("hook", name="on_activate")
-        timeout = max(ON_ACTIVATE_TIMEOUT_S, hooks.health_timeout_s)
-        status, output = _run(hooks.on_activate, environment, timeout, host)
-        if status != 0:
-            raise _unhealthy("on_activate", hooks.on_activate, status, output, timeout)
-    check_application(place, digest, hooks, host)
-
-
-def check_application(place: Place, digest: str, hooks: Hooks, host: Host) -> None:
-    """The application's health check, where it has one; raises AgentError ``gate`` when it says no."""
-    if hooks.health_check:
-        host.emit("hook", name="health_check")
-        _check_health(hooks.health_check, _environment(place, digest), hooks.health_timeout_s, host)
-
-
-def _check_health(command: str, environment: Dict[str, str], timeout_s: float, host: Host) -> None:
-    deadline = time.monotonic() + timeout_s
-    while True:
-        left = max(deadline - time.monotonic(), POLL_S)
-        status, output = _run(command, environment, left, host)
-        if status == 0:
-            return
-        if time.monotonic() + HEALTH_INTERVAL_S > deadline:
-            raise _unhealthy("health_check", command, status, output, timeout_s)
-        host.pause(HEALTH_INTERVAL_S)
-
-
-def _unhealthy(hook: str, command: str, status: Optional[int], output: str, timeout_s: float) -> AgentError:
-    how = "did not end" if status is None else "ended with status %d" % status
-    said = " It said: %s" % output.strip()[-400:] if output.strip() else ""
-    return AgentError(
-        "gate",
-        "The application is not healthy with the new version: %s (%s) %s within %g s.%s"
-        % (hook, command, how, timeout_s, said),
-        "Look at the application on the device; its log tells more. Then try again.",
-        {"hook": hook, "status": status, "output": output},
-    )
-
-
-def _environment(place: Place, digest: Optional[str]) -> Dict[str, str]:
-    """What the application's commands see; EDGEKIT_DIGEST and EDGEKIT_MODEL are empty where no version is active."""
-    return dict(
-        os.environ,
-        EDGEKIT_NAME=place.name,
-        EDGEKIT_DIGEST=digest or "",
-        EDGEKIT_MODEL=os.path.join(place.current, _model(place, digest)) if digest else "",
-        EDGEKIT_PATH=place.folder,
+def _sight(place: Place, digest: Optional[str]) -> Sight:
+    return Sight(
+        name=place.name,
+        digest=digest,
+        model=os.path.join(place.current, _model(place, digest)) if digest else None,
+        path=place.folder,
     )
 
 
@@ -201,47 +154,3 @@ def _model(place: Place, digest: str) -> str:
         return model_name(read_manifest(place.version(digest)))
     except AgentError:  # a version to go back to that was damaged meanwhile: it must not bar the way for ever
         return MODEL
-
-
-def _run(
-    command: str, environment: Dict[str, str], timeout_s: float, host: Optional[Host]
-) -> Tuple[Optional[int], str]:
-    """``sh -c`` to its end or ``timeout_s``: (exit status or None, the last of its output).
-
-    Output goes to a file, so that a service which the command leaves behind does not keep us waiting. With
-    ``host`` None nobody is asked and nobody can interrupt.
-    """
-    with _output() as output:
-        process = subprocess.Popen(
-            ["/bin/sh", "-c", command],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            cwd="/",
-            start_new_session=True,
-        )
-        try:
-            deadline = time.monotonic() + timeout_s
-            while process.poll() is None and time.monotonic() < deadline:
-                if host is None:
-                    time.sleep(POLL_S)
-                else:
-                    host.pause(POLL_S)
-            status = process.poll()
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-        output.seek(max(0, output.seek(0, os.SEEK_END) - MAX_OUTPUT_BYTES))
-        return status, output.read().decode("utf-8", "replace")
-
-
-def _output() -> "IO[bytes]":
-    """A file that nobody else sees; where no disk has room for one, nothing is kept: the way back depends on it."""
-    import tempfile  # only where an application has commands: it takes a while to load
-
-    try:
-        return tempfile.TemporaryFile()
-    except OSError:
-        return open(os.devnull, "r+b")

@@ -111,7 +111,7 @@ def _restoring(text: str) -> Step:
 def _activating(shown: str) -> Step:
     """What ``--activated SHOWN`` does."""
 
-    def _activated(release: Release, device: Device, host: Host) -> str:
+    def _activated(release: Release, _device: Device, host: Host) -> str:
         slot.activated(release, shown, host)
         return "The application is healthy with %s." % release.title
 
@@ -121,7 +121,7 @@ def _activating(shown: str) -> Step:
 def _falling_back(shown: str) -> Step:
     """What ``--fallen-back SHOWN`` does."""
 
-    def _fallen_back(release: Release, device: Device, host: Host) -> str:
+    def _fallen_back(release: Release, _device: Device, host: Host) -> str:
         active = slot.fallen_back(release, shown, host)
         return "%s of %s is active in %s." % ("A release" if active else "No release", release.name, shown)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from edgekit.agent import activation, install_command, store
+from edgekit.agent import activation, hooks, install_command, store
 from edgekit.agent.layout import Place, read_current
 from tests.unit.power import OPERATIONS, SPACE, VIEWS, Disk, PowerLostError
 from tests.unit.releases import Board, Shelf
@@ -105,7 +105,7 @@ def bench(request: pytest.FixtureRequest, shelf: Shelf, tmp_path: Path, monkeypa
     monkeypatch.setattr(store, "prepared", lambda *_: contextlib.nullcontext())
     monkeypatch.setattr(store, "check", check)
     monkeypatch.setattr(activation, "_guarded", guarded)
-    monkeypatch.setattr(activation, "_run", lambda *_: (0, "") if change.healthy else (1, "dark"))
+    monkeypatch.setattr(hooks, "_run", lambda *_: (0, "") if change.healthy else (1, "dark"))
     disk = tmp_path / "before"
     disk.mkdir()
     digests: list[str] = []
