@@ -17,6 +17,7 @@ from edgekit.digests import sha256_file
 from edgekit.documents import Document, parse_json, read_bounded, write_json
 from edgekit.entries import FileEntry, Manifest, Sha256
 from edgekit.errors import ArtifactError, IntegrityError
+from edgekit.files import scratch_beside
 from edgekit_converters.types import Finding
 
 MANIFEST = "manifest.json"
@@ -139,20 +140,14 @@ def write_artifact(path: Path, files: Mapping[str, bytes], manifest: Manifest) -
     manifest = msgspec.structs.replace(manifest, files=dict(sorted(entries.items())))
     document = write_json(manifest)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        with scratch_beside(path) as staging:
+            for name, data in {**files, MANIFEST: document}.items():
+                (staging / name).parent.mkdir(parents=True, exist_ok=True)
+                (staging / name).write_bytes(data)
+            staging.chmod(0o755)
+            _swap(staging, path)
     except OSError as err:
         raise _cannot_write(path, err) from err
-    try:
-        for name, data in {**files, MANIFEST: document}.items():
-            (staging / name).parent.mkdir(parents=True, exist_ok=True)
-            (staging / name).write_bytes(data)
-        staging.chmod(0o755)
-        _swap(staging, path)
-    except OSError as err:
-        raise _cannot_write(path, err) from err
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
     return read_artifact(path)
 
 

@@ -2,7 +2,6 @@
 
 import difflib
 import hashlib
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from edgekit.bundle.types import CreateRequest
 from edgekit.bundle.verify import Policy, Verified, check_version, verify_bundle
 from edgekit.documents import convert
 from edgekit.errors import BundleError, ToolMissingError
+from edgekit.files import scratch_beside
 from edgekit.keys.types import Trust
 from edgekit.progress import Progress, silent
 from edgekit.project import Deploy
@@ -31,7 +31,6 @@ from edgekit_converters.types import Finding
 SETTINGS: Mapping[str, str] = {"root": "edgekit's folder on the device; default /var/lib/edgekit"}
 """What every format has; the envelope's own come in addition."""
 WITHOUT_HOOKS: Mapping[Format, str] = {
-    "rauc": "Have systemd restart and watch the application: After= and PartOf=edgekit-slot.service.",
     "mcu": "Do it in the firmware: it confirms its image after RunSelfTest().",
 }
 """Formats whose devices do not switch by install.sh -> what takes the place of the project's hooks there."""
@@ -87,10 +86,8 @@ def create_bundle(wanted: BundleRequest, *, now: datetime, progress: Progress = 
     locked, unlocked = find_lock(wanted.artifact, wanted.directory)
     output = checked_output(wanted.output)
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        # beside the output, so that one rename makes it appear
-        with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as folder:
-            made, payload_sha256 = _make(wanted, own, locked, Path(folder), now, progress)
+        with scratch_beside(output) as folder:
+            made, payload_sha256 = _make(wanted, own, locked, folder, now, progress)
             verified, unasked = _verify(made, trust, Policy(now=now), progress)
             if verified.format != wanted.format or verified.payload_sha256 != payload_sha256:
                 raise BundleError(

@@ -22,6 +22,7 @@ from edgekit.bundle.tools import find_tool, make
 from edgekit.bundle.verify import Policy, Verified, check_version, verify_bundle
 from edgekit.compilers.process import kill_group
 from edgekit.errors import BundleError, IntegrityError
+from edgekit.files import scratch_beside
 from edgekit.keys.types import Trust
 from edgekit.progress import Progress, silent
 
@@ -191,9 +192,8 @@ def delta_name(bundle: Path, from_version: str) -> Path:
 def _beside(output: Path) -> Iterator[Path]:
     """A folder from which one rename makes ``output`` appear; raises BundleError where that cannot be written."""
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as folder:
-            yield Path(folder)
+        with scratch_beside(output) as folder:
+            yield folder
     except OSError as err:
         raise unwritable(output, err) from err
 

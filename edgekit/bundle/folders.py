@@ -1,10 +1,10 @@
 """A folder of files that appears whole or not at all."""
 
-import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from edgekit.errors import BundleError
+from edgekit.files import scratch_beside
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes], executable: Collection[str] = ()) -> None:
@@ -15,15 +15,14 @@ def write_folder(folder: Path, files: Mapping[str, bytes], executable: Collectio
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise BundleError(f"{folder} exists and is not empty; it is left as it is.", hint="Choose another --output.")
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
         _write(folder, files, executable)
     except OSError as err:
         raise unwritable(folder, err) from err
 
 
 def _write(folder: Path, files: Mapping[str, bytes], executable: Collection[str]) -> None:
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
-        part = Path(scratch) / "files"
+    with scratch_beside(folder) as scratch:
+        part = scratch / "files"
         part.mkdir()
         for name, data in files.items():
             path = part / name

@@ -1,14 +1,13 @@
 """``edgekit key new``: a folder of keys that appears whole or not at all, its private half for the owner's eyes."""
 
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from edgekit.errors import IntegrityError, KeysError
+from edgekit.files import scratch_beside
 from edgekit.keys.types import ALGORITHMS, PRIVATE, PUBLIC, Algorithm, Keys, Purpose
 
 if TYPE_CHECKING:
@@ -120,22 +119,17 @@ def _organization(authority: "Pair") -> str:
 
 def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     """Beside ``folder``, then renamed there: a folder of that name is whole."""
-    part: str | None = None
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        part = tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent)  # mode 0700
-        for name, data in files.items():
-            path = Path(part) / name
-            path.parent.mkdir(mode=0o700, exist_ok=True)
-            _write(path, data, mode=0o600 if name.startswith(f"{PRIVATE}/") else 0o644)
-        Path(part).rename(folder)
+        with scratch_beside(folder) as part:  # mode 0700
+            for name, data in files.items():
+                path = part / name
+                path.parent.mkdir(mode=0o700, exist_ok=True)
+                _write(path, data, mode=0o600 if name.startswith(f"{PRIVATE}/") else 0o644)
+            part.rename(folder)
     except OSError as err:
         raise KeysError(
             f"{folder} cannot be written: {err.strerror}.", hint="Give --output a folder that you may make."
         ) from err
-    finally:
-        if part is not None:
-            shutil.rmtree(part, ignore_errors=True)
 
 
 def _write(path: Path, data: bytes, *, mode: Literal[0o600, 0o644]) -> None:
