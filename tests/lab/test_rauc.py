@@ -10,6 +10,7 @@ import pytest
 
 from edgekit.artifact import Artifact
 from edgekit.bundle.rauc.squashfs import SUPERBLOCK_BYTES
+from edgekit.project import Deploy
 from tests.artifacts import with_wrong_golden
 from tests.bundles import make_bundle, make_keys, tiny_artifact
 from tests.lab.clients import rauc
@@ -32,6 +33,13 @@ class Fleet:
     folder: Path
     keys: Path
     artifact: Artifact
+
+    def hooked(self, version: str, told: Path, health_check: str, *, timeout_s: float = 30.0) -> Path:
+        """A bundle whose application notes in ``told`` which version it sees."""
+        see = """sed -n 's/^ *"version": "\\(.*\\)",*$/\\1/p' "$EDGEKIT_PATH/../release.json" """
+        on_activate = f'{{ [ -z "$EDGEKIT_DIGEST" ] && echo none || {see}; }} >> {told}'
+        deploy = Deploy(on_activate=on_activate, health_check=health_check, health_timeout_s=timeout_s)
+        return self.bundle(version, name=f"{version}-{told.parent.name}", deploy=deploy)
 
     def bundle(self, version: str, *, name: str | None = None, **changes: object) -> Path:
         """A plain bundle; ``changes`` as of ``make_bundle``, ``name`` of its folder where it is no usual one."""
@@ -102,6 +110,51 @@ def test_a_release_whose_golden_vectors_fail_is_marked_bad_and_the_one_before_st
     assert device.states() == {"primary": "B", "A": "bad", "B": "good"}
     assert device.active() == "1.0.0"
     assert device.install(new).accepted  # the floor did not move to 1.2.0
+
+
+def test_a_slot_is_good_when_the_application_is_healthy_with_it_and_left_when_it_is_not(
+    fleet: Fleet, device: RaucDevice, tmp_path: Path
+) -> None:
+    told = tmp_path / "told"
+    sees = 'test "$EDGEKIT_MODEL" -ef "$EDGEKIT_PATH/model.tflite"'
+    done = device.install(fleet.hooked("1.1.0", told, sees))
+    assert done.accepted, done.output
+    assert done.output.index("slot A is active") < done.output.index("running health_check")
+    assert done.output.index("The application is healthy with demo 1.1.0") < done.output.index("slot A is good")
+    assert device.active() == "1.1.0"
+    assert told.read_text().split() == ["1.1.0"]  # and not at the next start: it starts with what it has proven
+    failed = device.install(fleet.hooked("1.2.0", told, "sleep 60", timeout_s=0.5))
+    assert not failed.accepted
+    assert "health_check (sleep 60) did not end within 0.5 s" in failed.output
+    assert "slot A is active again" in failed.output
+    assert told.read_text().split() == ["1.1.0", "1.2.0", "1.1.0"]
+    assert device.states() == {"primary": "A", "A": "good", "B": "bad"}
+    assert device.floor() == "1.1.0"
+    assert device.active() == "1.1.0"
+
+
+def test_a_first_release_that_is_not_healthy_leaves_none(fleet: Fleet, empty: RaucDevice, tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    failed = empty.install(fleet.hooked("1.0.0", told, "echo dark; false", timeout_s=0.1))
+    assert "no slot has a good release" in failed.output
+    assert told.read_text().split() == ["1.0.0", "none"]
+    assert (empty.active(), empty.states()["B"]) == (None, "bad")
+
+
+def test_power_that_goes_while_the_application_is_asked_uses_up_an_attempt(
+    fleet: Fleet, device: RaucDevice, tmp_path: Path
+) -> None:
+    told, well = tmp_path / "told", tmp_path / "well"
+    whole = device.install(fleet.hooked("1.1.0", told, "true"))
+    assert whole.accepted, whole.output
+    assert device.power_on("install", str(fleet.hooked("1.2.0", told, f"test -e {well} || sleep 30"))).accepted
+    assert not device.power_on("show", kill_after_s=whole.seconds).accepted  # half of it was RAUC's, which is done
+    assert told.read_text().split() == ["1.1.0", "1.2.0"]
+    assert device.states() == {"primary": "B", "A": "good", "B": "2"}
+    well.touch()
+    assert device.active() == "1.2.0"
+    assert told.read_text().split() == ["1.1.0", "1.2.0", "1.2.0"]
+    assert device.states() == {"primary": "B", "A": "good", "B": "good"}
 
 
 def test_a_release_becomes_active_without_a_restart_of_the_device(device: RaucDevice, new: Path) -> None:

@@ -17,6 +17,7 @@ from edgekit.bundle.swupdate.envelope import check
 from edgekit.bundle.verify import Policy, verify_bundle
 from edgekit.errors import BundleError, IntegrityError
 from edgekit.keys.trust import read_trust
+from edgekit.project import Deploy
 from tests.artifacts import with_wrong_golden
 from tests.bundles import make_keys, tiny_artifact, wanted
 from tests.lab.clients.power import PowerCuts
@@ -49,6 +50,19 @@ class Bundles:
                 create_bundle(wanted(artifact, "swupdate", keys or self.keys, path, **fields), now=datetime.now(UTC))
             except BundleError as err:
                 pytest.skip(f"no .swu here: {err}")
+        return path
+
+    def hooked(self, version: str, told: str, health_check: str, *, timeout_s: float = 30.0) -> Path:
+        """A bundle for slots whose application notes in ``told`` which version it sees."""
+        see = """sed -n 's/^ *"version": "\\(.*\\)",*$/\\1/p' "$EDGEKIT_PATH/../release.json" """
+        on_activate = f'{{ [ -z "$EDGEKIT_DIGEST" ] && echo none || {see}; }} >> {told}'
+        path = self.folder / f"{version}-hooked-{len(list(self.folder.iterdir()))}.swu"
+        fields = {
+            "version": version, "hardware": (BOARD,), "settings": SETTINGS["ab"],
+            "deploy": Deploy(on_activate=on_activate, health_check=health_check, health_timeout_s=timeout_s),
+        }  # fmt: skip
+        artifact = self._artifact(version, golden=True)
+        create_bundle(wanted(artifact, "swupdate", self.keys, path, **fields), now=datetime.now(UTC))
         return path
 
     def _artifact(self, version: str, *, golden: bool) -> Artifact:
@@ -140,6 +154,40 @@ def _copy(source: Path, target: Path) -> None:
         data = image.read_bytes()
         with (target / image.name).open("r+b" if (target / image.name).exists() else "wb") as stream:
             stream.write(data)
+
+
+@pytest.mark.parametrize("mode", ["ab"], indirect=True)
+def test_a_slot_stays_when_the_application_is_healthy_with_it(device: Swupdate, bundles: Bundles) -> None:
+    sees = 'test "$EDGEKIT_MODEL" -ef "$EDGEKIT_PATH/model.tflite"'
+
+    first = device.install(bundles.hooked("1.0.0", f"{ROOT}/told", "echo dark; false", timeout_s=0.1))
+    assert not first.accepted
+    assert "health_check (echo dark; false) ended with status 1 within 0.1 s. It said: dark" in first.output
+    assert (_told(device), device.active()) == (["1.0.0", "none"], None)
+
+    done = device.install(bundles.hooked("1.1.0", f"{ROOT}/told", sees))
+    assert done.accepted, done.output
+    assert (_told(device)[2:], device.active()) == (["1.1.0"], "1.1.0")
+
+    failed = device.install(bundles.hooked("1.2.0", f"{ROOT}/told", "sleep 60", timeout_s=0.5))
+    assert not failed.accepted
+    assert "health_check (sleep 60) did not end within 0.5 s" in failed.output
+    assert (_told(device)[3:], device.active()) == (["1.2.0", "1.1.0"], "1.1.0")
+    assert device.run("sh", device.program, "arguments").output.split() == ["-N", "1.1.0", "-e", "stable,copy-b"]
+
+    killed = device.install(
+        bundles.hooked("1.3.0", f"{ROOT}/told", "sleep 60", timeout_s=60.0), kill_after_s=2 * done.seconds
+    )
+    assert not killed.accepted
+    assert (_told(device)[5:], device.active()) == (["1.3.0"], "1.3.0")  # whole, and not proven
+    assert device.run("sh", device.program, "arguments").output.split() == ["-N", "1.1.0", "-e", "stable,copy-b"]
+    again = device.install(bundles.hooked("1.3.1", f"{ROOT}/told", sees))
+    assert again.accepted, again.output
+    assert (_told(device)[6:], device.active()) == (["1.1.0", "1.3.1"], "1.3.1")
+
+
+def _told(device: Swupdate) -> list[str]:
+    return (device.top / "var-lib/edgekit/told").read_text().split()
 
 
 def test_a_hook_that_outlives_swupdate_is_waited_for(mode: str, device: Swupdate, bundles: Bundles) -> None:

@@ -117,11 +117,11 @@ def test_no_licence_and_no_lock_are_found(artifact: Artifact, keys: Path, tmp_pa
 
 def test_hooks_that_no_device_runs_are_found(artifact: Artifact, keys: Path, tmp_path: Path) -> None:
     hooked = Deploy(on_activate="systemctl restart camera", health_check="true")
-    (finding,) = hook_findings(wanted(artifact, "rauc", keys, tmp_path / "out", deploy=hooked))
+    (finding,) = hook_findings(wanted(artifact, "mcu", keys, tmp_path / "out", deploy=hooked))
     assert finding.name == "hooks-not-run"
-    assert finding.message == "Devices of rauc do not run on_activate and health_check of edgekit.toml."
-    assert hook_findings(wanted(artifact, "deb", keys, tmp_path / "out", deploy=hooked)) == ()
-    assert hook_findings(wanted(artifact, "rauc", keys, tmp_path / "out")) == ()
+    assert finding.message == "Devices of mcu do not run on_activate and health_check of edgekit.toml."
+    assert hook_findings(wanted(artifact, "rauc", keys, tmp_path / "out", deploy=hooked)) == ()
+    assert hook_findings(wanted(artifact, "mcu", keys, tmp_path / "out")) == ()
 
 
 @pytest.mark.parametrize(("text", "hint"), [("apache-2.0", "'Apache-2.0'"), ("our own", "spdx.org")])

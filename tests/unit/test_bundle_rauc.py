@@ -243,11 +243,6 @@ def test_the_device_checks_the_purpose_and_keeps_a_floor_where_its_rauc_can(trus
     assert b"@" not in old.files["usr/lib/edgekit/edgekit-slot"].replace(b'"$@"', b"")
 
 
-def test_hooks_that_nobody_runs_are_said(trust: Trust) -> None:
-    release = make_release(installation=Installation(health_check="true"))
-    assert "health_check are not run for slots" in device_files(release, trust, {}).notes[-1]
-
-
 class Program:
     """The slots' program with its state in a folder; what it mounts is not there."""
 
@@ -301,21 +296,64 @@ def test_a_new_slot_that_cannot_be_mounted_is_bad_and_a_good_one_may_be_there_an
     assert program("get-primary") == (0, "B")
 
 
+def _without_mount(folder: Path) -> Path:
+    """For PATH: a mount that does nothing."""
+    mount = folder / "bin" / "mount"
+    mount.parent.mkdir()
+    mount.write_text("#!/bin/sh\n")
+    mount.chmod(0o755)
+    return mount.parent
+
+
 def test_a_state_that_cannot_be_written_keeps_no_good_slot_from_its_application(
     program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The data partition is full or read-only, and the new slot has its attempts left."""
-    mount = tmp_path / "bin" / "mount"
-    mount.parent.mkdir()
-    mount.write_text("#!/bin/sh\n")
-    mount.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{mount.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("PATH", f"{_without_mount(tmp_path)}:{os.environ['PATH']}")
     program("set-state", "A", "good")
     program("set-primary", "B")
     program.state.with_name("state.new").mkdir()
     assert program("start")[0] == 0
     assert (tmp_path / "run/current").readlink() == tmp_path / "run/A"
     assert program.state.read_text() == "primary=B\nA=good\nB=3\n"
+
+
+def test_a_slot_that_is_good_or_was_marked_bad_by_hand_is_not_proven_again(program: Program, tmp_path: Path) -> None:
+    assert program("mark-good") == (0, "")
+    for state in ("good", "bad"):
+        program("set-state", "A", state)
+        (tmp_path / "run").mkdir(exist_ok=True)
+        (tmp_path / "run/current").unlink(missing_ok=True)
+        (tmp_path / "run/current").symlink_to(tmp_path / "run/A")
+        assert program("mark-good") == (0, "")
+        assert program.state.read_text() == f"primary=A\nA={state}\nB=bad\n"
+
+
+def test_applications_that_ran_before_are_told_of_another_good_slot(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slot A was marked bad by hand, and the slots' service started again."""
+    for slot in "AB":
+        script = tmp_path / "run" / slot / "install.sh"
+        script.parent.mkdir(parents=True)
+        script.write_text(f"echo $0 $1 $2 >> {tmp_path}/told\n")
+        program("set-state", slot, "good")
+    monkeypatch.setenv("PATH", f"{_without_mount(tmp_path)}:{os.environ['PATH']}")
+    assert (program("start")[0], program("mark-good")[0]) == (0, 0)
+    program("set-state", "A", "bad")
+    for _ in range(2):
+        assert (program("start")[0], program("mark-good")[0]) == (0, 0)
+    run = tmp_path / "run"
+    assert (tmp_path / "told").read_text() == f"{run}/B/install.sh --fallen-back {run}/current\n"
+
+
+def test_the_application_can_start_before_it_is_asked(trust: Trust) -> None:
+    files = device_files(make_release(), trust, {}).files
+    units = {Path(path).name: data.decode() for path, data in files.items()}
+    assert "After=edgekit-slot.service\n" in units["edgekit-mark-good.service"]
+    assert "edgekit-mark-good.service\n" in units["edgekit-slot.service"].partition("\nWants=")[2]
+    assert "After=edgekit-slot.service edgekit-mark-good.service\n" in units["edgekit.conf"]
+    assert "RemainAfterExit" not in units["edgekit-mark-good.service"]  # each start of the slots' unit asks again
 
 
 def test_the_unit_waits_for_the_slots_devices(trust: Trust) -> None:

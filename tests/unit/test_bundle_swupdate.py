@@ -111,11 +111,6 @@ def test_a_setting_that_is_there_twice_is_refused() -> None:
         ({}, {"mode": "ab", "slot-a": "/dev/sda1", "slot-b": "/dev/sda1"}, "Both slots are one device"),
         ({}, {"mode": "ab", "slot-a": "/dev/sda1 /etc"}, "--setting slot: a: "),
         ({}, {"mode": "ab", "bootenv": "a-b"}, "bootenv=a-b is no variable's name"),
-        (
-            {"installation": Installation(health_check="true")},
-            {"mode": "ab"},
-            "nothing runs on_activate or health_check",
-        ),
         ({"hardware": ("4pi",)}, {}, "SWUpdate cannot call a board '4pi'"),
         ({"hardware": ("stable",)}, {}, "SWUpdate cannot call a board 'stable'"),
         ({"hardware": ("rpi4:1:2",)}, {}, "'rpi4:1:2' is no board with its revision"),

@@ -42,7 +42,7 @@ SLOT_SERVICE = """\
 Description=Model slot: an unproven release is checked, a failing one is left for the one before
 Documentation=man:rauc(1)
 RequiresMountsFor={root}
-Wants={units}
+Wants={units} edgekit-mark-good.service
 After={units}
 Before=rauc.service
 
@@ -54,10 +54,25 @@ ExecStart={program} start
 [Install]
 WantedBy=multi-user.target
 """
+MARK_GOOD_SERVICE = """\
+# Not before the application: on_activate may start it, and the health check asks it.
+[Unit]
+Description=Model slot: a release is marked good once the application is healthy with it, or left for the one before
+Documentation=man:rauc(1)
+RequiresMountsFor={root}
+Requires=edgekit-slot.service
+After=edgekit-slot.service
+Before=rauc.service
+
+[Service]
+Type=oneshot
+ExecStart={program} mark-good
+"""
 RAUC_SERVICE = """\
+# RAUC is told at its start which slot is in use: that must be decided.
 [Unit]
 Wants=edgekit-slot.service
-After=edgekit-slot.service
+After=edgekit-slot.service edgekit-mark-good.service
 
 [Service]
 ExecStart=
@@ -78,6 +93,7 @@ def device_files(release: Release, trust: Trust, settings: Mapping[str, str]) ->
         f"{read.configuration[1:]}/system.conf": SYSTEM_CONF.format_map(values).encode(),
         f"{read.configuration[1:]}/edgekit-ca.pem": ca_pem(trust),
         f"{UNITS}/edgekit-slot.service": SLOT_SERVICE.format_map(values).encode(),
+        f"{UNITS}/edgekit-mark-good.service": MARK_GOOD_SERVICE.format_map(values).encode(),
         f"{UNITS}/rauc.service.d/edgekit.conf": RAUC_SERVICE.format_map(values).encode(),
     }
     if any(f"{path}/".startswith(f"{read.program[1:]}/") for path in others):
@@ -119,14 +135,12 @@ def _notes(release: Release, settings: Settings) -> tuple[str, ...]:
         else f"RAUC {settings.rauc} is taken not to know min-bundle-version: it installs an older release into the "
         "other slot, which then is refused there, below the floor in the model's state, and marked bad."
     )
-    notes = (
+    return (
         f"Make two partitions of equal size, {settings.slot_a} and {settings.slot_b}; RAUC formats them (ext4).",
         f"Keep {release.installation.root} on a partition that no update touches: the floor and the slots' state.",
         "Run: systemctl daemon-reload && systemctl enable --now edgekit-slot.service",
-        f"Applications read {settings.run}/current/artifact; PartOf=edgekit-slot.service starts them again with it.",
+        f"Applications read {settings.run}/current/artifact and have After= and PartOf=edgekit-slot.service.",
+        "Of a release that is taken back they are told by on_activate alone, such as: systemctl restart camera.service",
         "After `rauc install BUNDLE` restart the device, or run: systemctl restart edgekit-slot.service rauc.service",
         floor,
     )
-    if release.installation.on_activate or release.installation.health_check:
-        return (*notes, "on_activate and health_check are not run for slots: systemd starts the application again.")
-    return notes

@@ -1,10 +1,11 @@
 #!/bin/sh
 # Two slots with a release each: which one is active, and whether a new one is good. Written by
-# `edgekit bundle device-files`; called by systemd (start, service) and by RAUC as its custom bootloader
+# `edgekit bundle device-files`; called by systemd (start, mark-good, service) and by RAUC as its custom bootloader
 # backend (get-primary, set-primary, get-state, set-state, get-current).
 #
-# No bootloader boots a model: `start` does what one would do. A slot that RAUC wrote has three attempts to prove
-# itself. One is used up before its golden vectors run, so that a model which takes the machine down is left, too.
+# No bootloader boots a model: `start`, before the application, does what one would do. A slot that RAUC wrote has three
+# attempts to prove itself. One is used up before its golden vectors run, so that a model which takes the machine down is
+# left, too. `mark-good`, beside the application, asks it, and takes the release back when it is not healthy.
 set -eu
 umask 022
 
@@ -16,12 +17,14 @@ RUN='@run@'
 RAUC_CONF='@configuration@/system.conf'
 ATTEMPTS=3
 
+UNTOLD=$RUN/untold      # there while applications that ran before may see another slot
 STATE=$ROOT/slots/state # three lines, replaced by one rename: primary=A|B, A=..., B=... (good, bad or attempts left)
 
 say() { echo "edgekit-slot: $*" >&2; }
 
 usage() {
-    say "usage: edgekit-slot start | service | get-primary | set-primary SLOT | get-state SLOT | set-state SLOT good|bad | get-current"
+    say "usage: edgekit-slot start | mark-good | service | get-current | get-primary | set-primary SLOT | get-state SLOT | \
+set-state SLOT good|bad"
     exit 2
 }
 
@@ -71,12 +74,10 @@ detach() { # SLOT; applications that still hold it keep it, and RAUC then refuse
     if mounted "$1"; then umount "$RUN/$1" || umount -l "$RUN/$1"; fi
 }
 
-release() { # SLOT --check|--confirm
-    sh "$RUN/$1/install.sh" "$2" --root "$ROOT" --target "$COMPATIBLE" </dev/null
-}
-
-prove() { # SLOT: whole, for this device, not below the floor, golden vectors reproduced here; then the floor is raised
-    attach "$1" && release "$1" --check && release "$1" --confirm
+release() { # SLOT STEP...
+    folder=$RUN/$1
+    shift
+    sh "$folder/install.sh" "$@" --root "$ROOT" --target "$COMPATIBLE" </dev/null
 }
 
 show() { # SLOT: one rename, so that applications see one release or the other
@@ -84,7 +85,7 @@ show() { # SLOT: one rename, so that applications see one release or the other
     mv -fT "$RUN/current.new" "$RUN/current"
 }
 
-attempt() { # SLOT: whether it is good now
+attempt() { # SLOT: whether applications may see it: it is good, or whole, for this device, not below the floor, and right
     case $(get "$1") in
         good)
             if attach "$1"; then return 0; fi
@@ -97,7 +98,7 @@ attempt() { # SLOT: whether it is good now
                 say "$STATE cannot be written: slot $1 is not tried, which could be without an end"
                 return 1
             fi
-            if prove "$1"; then return 0; fi
+            if attach "$1" && release "$1" --check; then return 0; fi
             ;;
     esac
     say "the release in slot $1 is not good here; the slot is marked bad"
@@ -106,15 +107,20 @@ attempt() { # SLOT: whether it is good now
     return 1
 }
 
+keep_primary() { # SLOT, which is good
+    if [ "$(get primary)=$(get "$1")" != "$1=good" ]; then set_primary "$1" good || say "$STATE cannot be written"; fi
+}
+
 start() {
     mkdir -p "$RUN"
+    before=$(current) || before=
     first=$(get primary)
     for name in "$first" "$(other "$first")"; do
         if attempt "$name"; then
+            if [ -n "$before" ] && [ "$before" != "$name" ]; then : >"$UNTOLD"; fi
             show "$name"
-            if [ "$(get primary)=$(get "$name")" != "$name=good" ]; then set_primary "$name" good || say "$STATE cannot be written"; fi
-            detach "$(other "$name")"
             say "slot $name is active"
+            if [ "$(get "$name")" = good ]; then keep_primary "$name"; fi
             return 0
         fi
     done
@@ -122,8 +128,49 @@ start() {
     say "no slot has a good release; install one: rauc install BUNDLE"
 }
 
+mark_good() {
+    name=$(current) || return 0
+    case $(get "$name") in
+        good) if [ -e "$UNTOLD" ]; then tell "$name"; fi ;; # it became active again while applications ran
+        bad) return 0 ;;                                    # marked by hand; it is left at the next start
+        *)
+            if ! { release "$name" --activated "$RUN/current" && release "$name" --confirm; }; then
+                fall_back "$name"
+                return 1
+            fi
+            set_primary "$name" good || say "$STATE cannot be written"
+            say "slot $name is good"
+            ;;
+    esac
+    rm -f "$UNTOLD"
+    detach "$(other "$name")"
+}
+
+fall_back() { # SLOT that applications see, to the other one
+    say "the release in slot $1 is not good here; the slot is marked bad"
+    set_slot "$1" bad || say "$STATE cannot be written"
+    left=$1 again=$(other "$1")
+    if [ "$(get "$again")" = good ] && attach "$again"; then
+        show "$again"
+        say "slot $again is active again"
+        keep_primary "$again"
+        tell "$again"
+    else
+        rm -f "$RUN/current"
+        say "no slot has a good release; install one: rauc install BUNDLE"
+        tell "$left"
+    fi
+    rm -f "$UNTOLD"
+    detach "$left"
+}
+
+tell() { # SLOT whose command tells the application what it sees now; no answer of it decides anything
+    release "$1" --fallen-back "$RUN/current" || say "the application was not told"
+}
+
 case ${1:-} in
     start) start ;;
+    mark-good) mark_good ;;
     service) exec rauc --conf "$RAUC_CONF" service --override-boot-slot="$(current || echo A)" ;;
     get-primary) get primary ;;
     get-current) current || echo A ;;

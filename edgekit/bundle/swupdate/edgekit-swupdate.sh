@@ -15,7 +15,8 @@ arguments() {
   lowest=$(floor)
   if [ -n "$lowest" ]; then printf -- '-N %s ' "$lowest"; fi
   if [ "$mode" = ab ]; then
-    case $(readlink "$root/slots/$model/current" 2>/dev/null) in
+    slots=$root/slots/$model # an unproven one is filled again
+    case $(readlink "$slots/unproven" || readlink "$slots/current") in
       a) printf -- '-e stable,copy-b ' ;;
       *) printf -- '-e stable,copy-a ' ;;
     esac

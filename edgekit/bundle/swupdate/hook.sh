@@ -1,7 +1,8 @@
 #!/bin/sh
 # Called by SWUpdate as root before (preinst) and after (postinst) it unpacked the release; sw-description gives the rest:
 #   directory ROOT MODEL            the agent installs from ROOT/incoming/MODEL and switches by itself
-#   ab ROOT MODEL SLOT DEVICE       DEVICE becomes ROOT/slots/MODEL/SLOT, and `current` points to it once it was checked
+#   ab ROOT MODEL SLOT DEVICE       DEVICE becomes ROOT/slots/MODEL/SLOT, and `current` points to it once it was checked;
+#                                   it stays when the application is healthy
 # Any status but 0 makes SWUpdate fail; the version before stays active.
 set -eu
 
@@ -47,6 +48,7 @@ install_directory() {
 }
 
 prepare_slot() {
+  if [ -L "$slots/unproven" ]; then go_back "$(readlink "$slots/unproven")"; fi # the power went, or this hook was killed, behind the switch
   if [ "$(readlink "$slots/current" 2>/dev/null)" = "$slot" ]; then
     fail "slot $slot is the active one; install into the other (swupdate -e stable,copy-a or stable,copy-b)."
   fi
@@ -61,22 +63,38 @@ prepare_slot() {
 }
 
 switch_slot() {
-  before=$(readlink "$slots/current" || true) status=0
   mkdir -p "$here"
   mount -t ext4 -o ro,nosuid,nodev "$device" "$here"
   agent "$here/release" --check || return
-  point "$slot"
-  agent "$here/release" --confirm || status=$?
-  if [ "$status" != 0 ]; then
-    if [ -n "$before" ]; then point "$before"; else rm -f "$slots/current"; fi
-  fi
-  return "$status"
+  before=$(readlink "$slots/current") || before=none
+  point unproven "$before"
+  point current "$slot"
+  # `unproven` goes before the floor rises: of a power cut between them the next installation makes that up
+  if agent "$here/release" --activated "$slots/current/release" && rm -f "$slots/unproven" && sync &&
+    agent "$here/release" --confirm; then return 0; fi
+  go_back "$before"
+  return 1
 }
 
-point() {
-  ln -sfn "$1" "$slots/current.new"
+go_back() { # SLOT|none that applications saw before the switch; they are told
+  told=$1
+  if [ "$1" = none ]; then
+    told=$(readlink "$slots/current") || true
+    rm -f "$slots/current"
+  else
+    point current "$1"
+  fi
+  if [ -e "$slots/$told/release/install.sh" ]; then
+    agent "$slots/$told/release" --fallen-back "$slots/current/release" || true
+  fi
+  rm -f "$slots/unproven"
   sync
-  mv -f -T "$slots/current.new" "$slots/current" # one rename
+}
+
+point() { # LINK SLOT: one rename
+  ln -sfn "$2" "$slots/$1.new"
+  sync
+  mv -f -T "$slots/$1.new" "$slots/$1"
   sync
 }
 

@@ -39,18 +39,12 @@ def read_settings(release: Release, settings: Mapping[str, str]) -> Description:
         "version": release.version,
         "hardware": release.hardware,
         "root": release.installation.root,
-        "slots": None if mode == "directory" else _slots(release, settings),
+        "slots": None if mode == "directory" else _slots(settings),
     }
     return convert(value, Description, BundleError, where="--setting")
 
 
-def _slots(release: Release, settings: Mapping[str, str]) -> Slots:
-    hooks = release.installation
-    if hooks.on_activate or hooks.health_check:
-        raise BundleError(
-            "In mode=ab SWUpdate switches, and nothing runs on_activate or health_check of edgekit.toml.",
-            hint="Leave them out and restart the application by postupdatecmd of swupdate.cfg; or use mode=directory.",
-        )
+def _slots(settings: Mapping[str, str]) -> Slots:
     value = {
         "a": settings.get("slot-a", DEFAULTS["slot-a"]),
         "b": settings.get("slot-b", DEFAULTS["slot-b"]),

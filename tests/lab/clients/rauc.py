@@ -19,6 +19,8 @@ from pathlib import Path
 
 import msgspec
 
+from edgekit.agent.layout import Place
+from edgekit.agent.state import read_state
 from edgekit.bundle.entries import Installation, Release
 from edgekit.bundle.rauc import device_files
 from edgekit.bundle.types import RELEASE, SIGNATURE
@@ -31,6 +33,7 @@ PROGRAMS = ("rauc", "dbus-daemon", "dbus-send", "unshare", "losetup", "mount", "
 MACHINE = Path(__file__).parents[1] / "inside/rauc-machine.sh"
 SETTINGS: Mapping[str, str] = {"format": "plain"}
 """What its bundles are made with: verity needs device-mapper, which is the kernel's and not a namespace's."""
+MODEL = "demo"
 SLOTS = ("A", "B")
 SLOT_BYTES = 16 * 2**20
 BUS = """\
@@ -111,6 +114,11 @@ class RaucDevice:
         text = (self.folder / "data/slots/state").read_text()
         return dict(line.split("=") for line in text.splitlines())
 
+    def floor(self) -> str | None:
+        """Version of the highest release that was confirmed."""
+        floor = read_state(Place(root=str(self.folder / "data"), name=MODEL)).floor
+        return floor and floor.version
+
     def _run(self, *arguments: str, kill_after_s: float | None) -> "subprocess.CompletedProcess[bytes]":
         environment = {
             **os.environ,
@@ -166,7 +174,7 @@ def client(
 def _write_files(folder: Path, keys: Path, hardware: str, settings: Mapping[str, str]) -> None:
     release = Release(
         schema_version=1,
-        name="demo",
+        name=MODEL,
         version="1.0.0",
         target=hardware,
         hardware=(hardware,),

@@ -8,6 +8,7 @@ set -eu
 mount --make-rprivate /
 rm -rf "$RUN" "$BUS/socket"
 "$SLOT" start
+"$SLOT" mark-good || true # systemd says that the unit failed, and goes on
 
 if [ "$1" = show ]; then
     if [ -e "$RUN/current" ]; then tar -C "$RUN/current/" --exclude=./lost+found -cf - .; fi
@@ -28,6 +29,7 @@ done
 if [ "$1" = switch ]; then
     rauc --conf "$CONF" install "$2"
     "$SLOT" start
+    "$SLOT" mark-good
     echo "current: $(readlink "$RUN/current"); mounted: $(grep -c " $RUN/[AB] " /proc/mounts)"
     exit
 fi
