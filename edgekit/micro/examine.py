@@ -125,7 +125,7 @@ def check_structure(structure: Structure) -> Iterator[Finding]:
     if (least := least_arena(structure)) > MAX_ARENA_BYTES:
         yield _error(
             "ram-exceeded",
-            f"The arena would have at least {least:,} bytes, the size of the largest tensor alone.",
+            f"The arena would have at least {least:,} bytes, for the tensors of one operator alone.",
             "No microcontroller has that much; use a much smaller input.",
         )
 

@@ -4,22 +4,30 @@ from collections.abc import Iterator
 
 from edgekit.micro.entries import MicroEntry
 from edgekit.target import Memory, Target
-from edgekit_converters.structure import Structure
+from edgekit_converters.structure import OpInfo, Structure
 from edgekit_converters.types import Finding
 
 KIB = 1024
 MAX_ARENA_BYTES = 2**30
 """Larger than the memory of anything TFLite Micro runs on."""
 MIN_ARENA_BYTES = 2**20
+MAY_SHARE = frozenset({"RESHAPE", "SQUEEZE", "EXPAND_DIMS", "CUSTOM"})
+"""Their output may be where their input is: the same bytes, or memory that an NPU's compiler planned."""
 CLOSE = 0.75
 """Of the memory; beyond it the target's own kernels and the rest of the program may not leave enough."""
 ESTIMATE = "This machine's estimate: the target's kernels and pointers decide (tflite-micro#2474)."
 
 
 def least_arena(structure: Structure) -> int:
-    """Bytes below which no arena can be: the largest tensor that is computed."""
-    sizes = [tensor.nbytes or 0 for tensor in structure.tensors if not tensor.constant]
-    return max(sizes, default=0)
+    """Bytes below which no arena can be: the tensors that one operator reads and writes, which are there at once."""
+    alone = (tensor.nbytes or 0 for tensor in structure.tensors if not tensor.constant)
+    together = (_together(op) for op in structure.ops if op.name not in MAY_SHARE)
+    return max((*alone, *together), default=0)
+
+
+def _together(op: OpInfo) -> int:
+    tensors = {tensor.index: tensor for tensor in (*op.inputs, *op.outputs) if tensor and not tensor.constant}
+    return sum(tensor.nbytes or 0 for tensor in tensors.values())
 
 
 def ample_arena(structure: Structure) -> int:

@@ -28,7 +28,7 @@ TFLM = Pin(
 )
 """As Google's Coral NPU pins it: https://github.com/google-coral/coralnpu, rules/repos.bzl."""
 UNITS = ("model", "runner", "golden", "selftest")
-HEADERS = ("facts", "model", "ops", "arena", "runner", "golden", "selftest")
+HEADERS = ("facts", "model", "ops", "arena", "tflm", "runner", "golden", "selftest")
 PLACES = {
     "CMakeLists.txt": "CMakeLists.txt.j2",
     "README.md": "README.md.j2",

@@ -64,7 +64,7 @@ class ArenaView:
     """None where nobody knows: built without the check in TFLite Micro."""
     default: int | None
     least: int
-    """Of the largest tensor that is computed: no arena can be smaller."""
+    """Of the tensors of one operator: no arena can be smaller."""
     source: str
     """Where the estimate comes from."""
 

@@ -5,6 +5,7 @@
 
 #include "model_2d_net.h"
 #include "model_2d_net/selftest.h"
+#include "model_2d_net/tflm.h"
 #include "tensorflow/lite/micro/system_setup.h"
 
 namespace {
@@ -14,6 +15,6 @@ void Print(const char* line) { std::printf("%s\n", line); }
 }  // namespace
 
 int main() {
-  tflite::InitializeTarget();
+  model_2d_net::tflm::InitializeTarget();
   return model_2d_net::RunSelfTest(Print) == 0 ? 0 : 1;
 }

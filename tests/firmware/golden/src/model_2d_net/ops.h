@@ -3,12 +3,13 @@
 #ifndef MODEL_2D_NET_OPS_H_
 #define MODEL_2D_NET_OPS_H_
 
+#include "model_2d_net/tflm.h"
 #include "tensorflow/lite/micro/micro_mutable_op_resolver.h"
 
 namespace model_2d_net {
 
 constexpr unsigned int kOps = 3;
-using Resolver = tflite::MicroMutableOpResolver<kOps>;
+using Resolver = tflm::MicroMutableOpResolver<kOps>;
 
 // kTfLiteOk, or kTfLiteError for the first operator that cannot be registered.
 inline TfLiteStatus RegisterOps(Resolver& resolver) {

@@ -7,9 +7,8 @@
 
 #include "model_2d_net/arena.h"
 #include "model_2d_net/ops.h"
-#include "tensorflow/lite/c/common.h"
-#include "tensorflow/lite/micro/micro_interpreter.h"
-#include "tensorflow/lite/schema/schema_generated.h"
+#include "model_2d_net/tflm.h"
+#include "tensorflow/lite/micro/micro_interpreter.h"  // and the C types and the schema, which move between versions
 
 namespace model_2d_net {
 namespace {
@@ -33,8 +32,8 @@ constexpr Expected kOutputs[] = {
 alignas(16) MODEL_2D_NET_ARENA_ATTRIBUTE uint8_t arena[MODEL_2D_NET_ARENA_BYTES];
 // Not objects with static storage of their own: their constructors would need guards, and run before main().
 alignas(Resolver) unsigned char resolver_memory[sizeof(Resolver)];
-alignas(tflite::MicroInterpreter) unsigned char interpreter_memory[sizeof(tflite::MicroInterpreter)];
-tflite::MicroInterpreter* interpreter = nullptr;
+alignas(tflm::MicroInterpreter) unsigned char interpreter_memory[sizeof(tflm::MicroInterpreter)];
+tflm::MicroInterpreter* interpreter = nullptr;
 
 bool Matches(const TfLiteTensor* tensor, const Expected& expected) {
   return tensor != nullptr && tensor->type == expected.type && tensor->bytes == expected.bytes;
@@ -90,11 +89,11 @@ const char* Explain(Status status) {
 Status Init(const void* model) {
   Destroy();
   if (model == nullptr || reinterpret_cast<uintptr_t>(model) % kAlignment != 0) return Status::kNoModel;
-  const tflite::Model* parsed = tflite::GetModel(model);
+  const tflm::Model* parsed = tflm::GetModel(model);
   if (parsed->version() != kSchema) return Status::kOtherSchema;
   Resolver* resolver = new (resolver_memory) Resolver();
   if (RegisterOps(*resolver) != kTfLiteOk) return Status::kMissingOp;
-  interpreter = new (interpreter_memory) tflite::MicroInterpreter(parsed, *resolver, arena, sizeof(arena));
+  interpreter = new (interpreter_memory) tflm::MicroInterpreter(parsed, *resolver, arena, sizeof(arena));
   if (interpreter->AllocateTensors() != kTfLiteOk) return Fail(Status::kNotAllocated);
   if (!HasTensorsOfFacts()) return Fail(Status::kOtherTensors);
   return Status::kOk;
