@@ -16,7 +16,16 @@ from tests.lab.tier1 import Sshd, tier1
 
 D = TypeVar("D")
 INSTALLS = frozenset(
-    {"test_apt", "test_firmware", "test_html_report", "test_mender", "test_plain", "test_rauc", "test_swupdate"}
+    {
+        "test_apt",
+        "test_firmware",
+        "test_html_report",
+        "test_mender",
+        "test_mender_server",
+        "test_plain",
+        "test_rauc",
+        "test_swupdate",
+    }
 )
 """Modules that need none of the devices below, and run beside those that do."""
 

@@ -259,7 +259,10 @@ def test_the_device_s_files(shop: Shop) -> None:
     key = made.files[configuration["ArtifactVerifyKey"].lstrip("/")]
     assert key == (shop.keys / "public/mender.pub").read_bytes()
     assert made.files["var/lib/mender/device_type"] == b"device_type=rpi4\n"
-    assert made.executable == ("usr/share/mender/modules/v3/edgekit",)
+    inventory = "usr/share/mender/inventory/mender-inventory-provides"
+    assert made.executable == ("usr/share/mender/modules/v3/edgekit", inventory)
+    assert b"show-provides" in made.files[inventory]
+    assert any("mender-device-identity" in note for note in made.notes)
     other = device_files(shop.tree.release, shop.trust, {"device-type": "rpi4:b"})
     assert other.files["var/lib/mender/device_type"] == b"device_type=rpi4:b\n"
     with pytest.raises(BundleError, match="device-type"):

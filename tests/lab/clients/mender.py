@@ -5,7 +5,7 @@ afterwards, and /var/lib stays.
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +48,11 @@ class Mender:
         """The model on it, as this process sees it."""
         return Place(root=str(self.top / "var/lib/edgekit"), name=self.model)
 
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """Of everything that runs on it."""
+        return {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/root"}
+
     def set_defaults(self, **values: str) -> None:
         """What /etc/default/edgekit says besides the Python of this test run."""
         lines = {"EDGEKIT_PYTHON": sys.executable, **values}
@@ -56,8 +61,7 @@ class Mender:
 
     def run(self, *words: str | Path, kill_after_s: float | None = None) -> Outcome:
         """A command on the device after a boot; ``accepted`` when it exits 0."""
-        environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/root"}
-        return power_on(("sh", self.top / "boot", *words), environment=environment, kill_after_s=kill_after_s)
+        return power_on(("sh", self.top / "boot", *words), environment=self.environment, kill_after_s=kill_after_s)
 
     def mender(self, *words: str | Path, kill_after_s: float | None = None) -> Outcome:
         """``mender WORDS``."""
@@ -78,11 +82,14 @@ class Mender:
 
 
 @contextmanager
-def mender(folder: Path, keys: Path, release: Release) -> Iterator[Mender]:
-    """Bring up a device for releases like ``release``; raises LabUnavailable where this machine has no client."""
+def mender(folder: Path, keys: Path, release: Release, **settings: str) -> Iterator[Mender]:
+    """Bring up a device for releases like ``release``; raises LabUnavailable where this machine has no client.
+
+    ``settings`` are those of `edgekit bundle device-files`.
+    """
     require(PROGRAMS)
     top = folder / "device"
-    made = device_files(release, read_trust(keys), {})
+    made = device_files(release, read_trust(keys), settings)
     for name, data in made.files.items():
         path = top / name
         path.parent.mkdir(parents=True, exist_ok=True)
