@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -260,6 +261,40 @@ def test_what_others_left_in_tmp_is_not_written_to(keys: Path, tmp_path: Path, s
     assert "edgekit-swupdate install FILE" in usage.stderr
 
 
+def monitored(name: str, action: int, *, status: int) -> str:
+    """What `swupdate-ipc monitor` prints of one update: START, its end, DONE."""
+    info = f'{{ "update": "forced", "part": "bApp", "version": "1.3.0", "name": "{name}", "id" : "{action}" }}'
+    fields = '"dwl_percent": 0, "nsteps": 3, "source": 2'
+    start, *ends = (f'[{{ "magic": 0, "status": {number}, {fields} }}' for number in (1, status, 6))
+    return "".join(f"{line}\n" for line in (f"{start}, {info}]", *(f"{end}]" for end in ends)))
+
+
+def test_hawkbit_is_told_of_models_that_were_installed_and_of_nothing_else(keys: Path, tmp_path: Path) -> None:
+    program, asked, action = tmp_path / "program", tmp_path / "asked", tmp_path / "root/swupdate.action"
+    program.write_bytes(written(keys, tmp_path).files["usr/sbin/edgekit-swupdate"])
+    fake = tmp_path / "bin/swupdate-ipc"
+    fake.parent.mkdir()
+    answer = f'echo "$*" >>{asked}; echo "Server returns ACK"'
+    begun = f"until grep -qs hawkbitcfg {asked}; do sleep 0.02; done; cat {tmp_path}/said; exec sleep 60"
+    fake.write_text(f"#!/bin/sh\ncase $1 in monitor) {begun} ;; *) {answer} ;; esac\n")
+    fake.chmod(0o755)
+    success, failure = 3, 4
+    messages = monitored("system", 7, status=success) + monitored("demo", 8, status=failure)
+    (tmp_path / "said").write_text(messages + monitored("demo", 9, status=success))
+    action.parent.mkdir()
+    action.write_text("6\n")  # of before a reboot
+    with subprocess.Popen(["sleep", "60"]) as daemon:
+        command = ["sh", str(program), "follow", str(daemon.pid)]
+        environment = {"PATH": f"{fake.parent}:{os.environ['PATH']}"}
+        with subprocess.Popen(command, env=environment) as follower:
+            assert daemon.wait(10) == -signal.SIGTERM
+        assert follower.returncode == 0
+    said = "2 success closed demo  is active"
+    told = [f"sendtohawkbit 6 {said}", "hawkbitcfg -e", f"sendtohawkbit 9 {said}"]
+    assert asked.read_text().splitlines() == told
+    assert not action.exists()
+
+
 @pytest.fixture
 def hook(tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
     """The hook of a .swu as SWUpdate calls it."""
@@ -280,7 +315,8 @@ def test_the_hook_is_quiet_unless_something_failed(
         assert hook("preinst", "directory", str(tmp_path), "demo").returncode == 0
         assert not incoming.exists()
         incoming.mkdir()
-        (incoming / "install.sh").write_text(f'echo "said: $*" >&2; exit {status}\n')
+        # suricatta puts it into JSON as it is: no colours, no half characters, no quotes
+        (incoming / "install.sh").write_text(f"printf 'said\\033: \\303\\042%s\\n' \"$*\" >&2; exit {status}\n")
         done = hook("postinst", "directory", str(tmp_path), "demo")
         assert done.returncode == status
         assert (done.stderr if status else done.stdout) == f"said: --root {tmp_path}\n"

@@ -23,7 +23,19 @@ globals :
 """
 DAEMON = """\
 # Sourced by /usr/lib/swupdate/swupdate.sh, with which SWUpdate's service starts: the floor and the slot to fill.
+# hawkBit's server comes before this file, such as in 40-hawkbit; suricatta waits until it is told that it may begin.
+trap '' PIPE # or SWUpdate dies where suricatta has hung up, after 0.1 s without an answer; systemd does the same
 SWUPDATE_ARGS="$SWUPDATE_ARGS $(/usr/sbin/edgekit-swupdate arguments)"
+if [ -n "$SWUPDATE_SURICATTA_ARGS" ]; then
+  SWUPDATE_SURICATTA_ARGS="$SWUPDATE_SURICATTA_ARGS -d"
+  /usr/sbin/edgekit-swupdate follow $$ &
+fi
+"""
+SERVICE = """\
+# After an update edgekit-swupdate ends SWUpdate, which starts again with the new floor and the other slot.
+[Service]
+Restart=always
+RestartSec=1
 """
 PROGRAM = "usr/sbin/edgekit-swupdate"
 
@@ -43,6 +55,7 @@ def device_files(release: Release, trust: Trust, settings: Mapping[str, str]) ->
             "etc/edgekit/ca.crt": ca_pem(trust),
             "etc/hwrevision": f"{board.name} {board.revision or '1'}\n".encode(),
             "etc/swupdate/conf.d/50-edgekit": DAEMON.encode(),
+            "etc/systemd/system/swupdate.service.d/50-edgekit.conf": SERVICE.encode(),
             f"{said.root[1:]}/target": f"{release.target}\n".encode(),
             PROGRAM: program.encode(),
         },

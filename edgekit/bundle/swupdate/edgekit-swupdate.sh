@@ -1,6 +1,7 @@
 #!/bin/sh
 # edgekit-swupdate arguments        what SWUpdate is told on this device: the floor, and the slot to fill
 # edgekit-swupdate install FILE     install a .swu with them; further arguments go to swupdate
+# edgekit-swupdate follow PID       for the service: tell hawkBit what SWUpdate PID installed, and have it start anew
 # Written by `edgekit bundle device-files` for SWUpdate.
 set -eu
 
@@ -72,8 +73,62 @@ install() {
   return "$status"
 }
 
+# suricatta (2022.12) takes a success for tested only after it was started anew with a state that a bootloader kept. Until
+# then it installs nothing else, and the action stays open in hawkBit. Here the hook has tested: it is closed at once.
+tell() { # ACTION
+  said="$model $(floor) is active"
+  swupdate-ipc sendtohawkbit "$1" 2 success closed "$said" 2>&1 | grep -q 'returns ACK'
+}
+
+# suricatta was started with -d: it asks hawkBit for updates when the last one is told, which also may be one before a reboot
+begin() { # PID
+  until [ ! -s "$told" ] || tell "$(cat "$told")"; do
+    kill -0 "$1" 2>/dev/null || return
+    sleep 5
+  done
+  rm -f "$told"
+  until swupdate-ipc hawkbitcfg -e 2>&1 | grep -q 'returns ACK'; do
+    kill -0 "$1" 2>/dev/null || return
+    sleep 1
+  done
+}
+
+# SWUpdate's progress interface, a line for a message: 1 START, with hawkBit's action; 3 SUCCESS; 6 DONE, of all that it has
+messages() { # PID
+  started='' action=''
+  while read -r message; do
+    case $message in
+      *'"status": 1,'*"\"name\": \"$model\""*)
+        started=$(printf '%s\n' "$message" | sed -n 's/.*"id" *: *"\([0-9][0-9]*\)".*/\1/p') action='' ;;
+      *'"status": 1,'*) started='' action='' ;; # not by hawkBit, or not the model: whatever installs a system restarts it
+      *'"status": 3,'*) action=$started ;;
+      *'"status": 6,'*)
+        if [ -n "$action" ]; then
+          printf '%s\n' "$action" >"$told.new"
+          sync
+          mv -f "$told.new" "$told" # it outlives a lost power supply
+          if tell "$action"; then rm -f "$told"; fi
+          kill "$1" # the service starts again, with the new floor and the other slot
+        fi ;;
+    esac
+  done
+}
+
+follow() {
+  told=$root/swupdate.action
+  mkdir -p "$root"
+  rm -f "$root/swupdate.messages"
+  mkfifo -m 600 "$root/swupdate.messages"
+  swupdate-ipc monitor >"$root/swupdate.messages" &
+  monitor=$!
+  { while kill -0 "$1" 2>/dev/null; do sleep 1; done; kill "$monitor"; } &
+  begin "$1" &
+  messages "$1" <"$root/swupdate.messages"
+}
+
 case ${1:-}${2:+ FILE} in
   arguments) arguments ;;
   'install FILE') shift && install "$@" ;;
-  *) sed -n '2,3s/^# //p' "$0" >&2; exit 2 ;;
+  'follow FILE') shift && follow "$@" ;;
+  *) sed -n '2,4s/^# //p' "$0" >&2; exit 2 ;;
 esac

@@ -35,9 +35,15 @@ agent() {
   folder=$1 status=0
   shift
   sh "$folder/install.sh" --root "$root" "$@" >"$incoming.log" 2>&1 9>&- || status=$?
-  if [ "$status" = 0 ]; then cat "$incoming.log"; else cat "$incoming.log" >&2; fi
+  if [ "$status" = 0 ]; then said; else said >&2; fi
   rm -f "$incoming.log"
   return "$status"
+}
+
+# An application's colours, a quote or half a character would make suricatta's report one that hawkBit refuses, and the
+# release one that is tried again and again
+said() {
+  LC_ALL=C tr -cd '\n !#-[]-~' <"$incoming.log"
 }
 
 install_directory() {

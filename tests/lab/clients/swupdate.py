@@ -34,6 +34,7 @@ set -e
 mount --make-rprivate /
 mount --bind {top}/etc /etc
 mount --bind {top}/var-lib /var/lib
+mount -t overlay -o ro,lowerdir={top}/usr/sbin:/usr/sbin overlay /usr/sbin
 for slot in a b; do
   mount -t ext4 -o ro,nosuid,nodev {slots}/model-$slot {root}/slots/{model}/$slot 2>/dev/null || true # nofail
 done
@@ -109,6 +110,8 @@ def swupdate(folder: Path, keys: Path, release: Release, *, mode: str = "directo
     shutil.copytree("/etc", top / "etc", symlinks=True, ignore=_only_what_is_needed)
     for path, data in written.files.items():
         _write(top / path.replace("var/lib/", "var-lib/", 1), data)
+    for path in written.executable:
+        (top / path).chmod(0o755)
     environment = {
         "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
         "LC_ALL": "C.UTF-8",
