@@ -23,6 +23,7 @@ from edgekit.agent.layout import Place
 from edgekit.agent.state import read_state
 from edgekit.bundle.entries import Installation, Release
 from edgekit.bundle.rauc import device_files
+from edgekit.bundle.rauc.device import UNITS
 from edgekit.bundle.types import RELEASE, SIGNATURE
 from edgekit.keys.trust import read_trust
 from tests.lab.clients.power import TIMEOUT_S, run_until, was_killed
@@ -184,11 +185,11 @@ def _write_files(folder: Path, keys: Path, hardware: str, settings: Mapping[str,
     )
     written = device_files(release, read_trust(keys), settings)
     for name, data in written.files.items():
-        path = Path("/", name)
-        if path.is_relative_to(folder):  # units are systemd's, which is not here
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
-            path.chmod(0o755 if name in written.executable else 0o644)
+        # units lie aside, for a device that has systemd
+        path = folder / "units" / name.removeprefix(f"{UNITS}/") if name.startswith(UNITS) else Path("/", name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        path.chmod(0o755 if name in written.executable else 0o644)
     (folder / "bus.conf").write_text(BUS.format(folder=folder))
 
 
