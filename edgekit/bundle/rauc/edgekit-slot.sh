@@ -3,9 +3,9 @@
 # `edgekit bundle device-files`; called by systemd (start, mark-good, service) and by RAUC as its custom bootloader
 # backend (get-primary, set-primary, get-state, set-state, get-current).
 #
-# No bootloader boots a model: `start`, before the application, does what one would do. A slot that RAUC wrote has three
-# attempts to prove itself. One is used up before its golden vectors run, so that a model which takes the machine down is
-# left, too. `mark-good`, beside the application, asks it, and takes the release back when it is not healthy.
+# No bootloader boots a model: `start`, before the application, does what one would do. A slot that RAUC wrote has
+# three attempts to prove itself. One is used up before its golden vectors run, so that a model which takes the machine
+# down is left, too. `mark-good`, beside the application, asks it, and takes back a release that it is not healthy with.
 set -eu
 umask 022
 
@@ -23,8 +23,8 @@ STATE=$ROOT/slots/state # three lines, replaced by one rename: primary=A|B, A=..
 say() { echo "edgekit-slot: $*" >&2; }
 
 usage() {
-    say "usage: edgekit-slot start | mark-good | service | get-current | get-primary | set-primary SLOT | get-state SLOT | \
-set-state SLOT good|bad"
+    say "usage: edgekit-slot start | mark-good | service | get-current | get-primary | set-primary SLOT"
+    say "       edgekit-slot get-state SLOT | set-state SLOT good|bad"
     exit 2
 }
 
@@ -85,7 +85,7 @@ show() { # SLOT: one rename, so that applications see one release or the other
     mv -fT "$RUN/current.new" "$RUN/current"
 }
 
-attempt() { # SLOT: whether applications may see it: it is good, or whole, for this device, not below the floor, and right
+attempt() { # SLOT: whether applications may see it: good; or whole, for this device, not below the floor, vectors right
     case $(get "$1") in
         good)
             if attach "$1"; then return 0; fi
@@ -101,10 +101,14 @@ attempt() { # SLOT: whether applications may see it: it is good, or whole, for t
             if attach "$1" && release "$1" --check; then return 0; fi
             ;;
     esac
+    reject "$1"
+    return 1
+}
+
+reject() { # SLOT that no application sees
     say "the release in slot $1 is not good here; the slot is marked bad"
     detach "$1"
     set_slot "$1" bad
-    return 1
 }
 
 keep_primary() { # SLOT, which is good

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Called by SWUpdate as root before (preinst) and after (postinst) it unpacked the release; sw-description gives the rest:
 #   directory ROOT MODEL            the agent installs from ROOT/incoming/MODEL and switches by itself
-#   ab ROOT MODEL SLOT DEVICE       DEVICE becomes ROOT/slots/MODEL/SLOT, and `current` points to it once it was checked;
-#                                   it stays when the application is healthy
+#   ab ROOT MODEL SLOT DEVICE       DEVICE becomes ROOT/slots/MODEL/SLOT, and `current` points to it once it was
+#                                   checked, and stays there when the application is healthy
 # Any status but 0 makes SWUpdate fail; the version before stays active.
 set -eu
 
@@ -54,7 +54,9 @@ install_directory() {
 }
 
 prepare_slot() {
-  if [ -L "$slots/unproven" ]; then go_back "$(readlink "$slots/unproven")"; fi # the power went, or this hook was killed, behind the switch
+  if [ -L "$slots/unproven" ]; then # the power went, or the hook was killed, while the application was asked
+    go_back "$(readlink "$slots/unproven")"
+  fi
   if [ "$(readlink "$slots/current" 2>/dev/null)" = "$slot" ]; then
     fail "slot $slot is the active one; install into the other (swupdate -e stable,copy-a or stable,copy-b)."
   fi
