@@ -1,6 +1,7 @@
 """A source package compiled, linked with the stand-in for TFLite Micro, and run: here and on QEMU's Cortex-M boards."""
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator, Sequence
@@ -51,6 +52,25 @@ def write_stand_in(view: PackageView, folder: Path) -> Path:
     return folder
 
 
+def as_of_late_2026(stand_in: Path) -> Path:
+    """Its classes and C types in ``tflite::micro``, types global by using-declarations, and no tensorflow/lite/c: where
+    TFLite Micro has them since tflite-micro#3797.
+    """
+    micro, old = stand_in / "tensorflow" / "lite" / "micro", stand_in / "tensorflow" / "lite" / "c"
+    text = (old / "common.h").read_text()
+    types = sorted({*re.findall(r"\bkTfLite\w+", text), *re.findall(r"} (TfLite\w+);", text)})
+    start, end = text.index("typedef"), text.rindex("#endif")
+    inside = f"namespace tflite::micro {{\n{text[start:end]}}}\n"
+    uses = "".join(f"using ::tflite::micro::{name};\n" for name in types)
+    shutil.rmtree(old)
+    for file in micro.iterdir():
+        moved = file.read_text().replace("namespace tflite {", "namespace tflite::micro {")
+        file.write_text(moved.replace("tensorflow/lite/c/", "tensorflow/lite/micro/c/"))
+    (micro / "c").mkdir()
+    (micro / "c" / "common.h").write_text(text[:start] + inside + uses + text[end:])
+    return stand_in
+
+
 def _known(view: PackageView) -> Iterator[str]:
     """``known`` from the raw tensors, not from what the package made of them."""
     tensors = (*view.inputs, *view.outputs)
@@ -71,11 +91,16 @@ def _braced(items: Iterable[object]) -> str:
     return f"{{{', '.join(map(str, items))}}}"
 
 
+def units(package: Path) -> list[Path]:
+    """What is compiled of a package: all but the Arduino sketch."""
+    return [*sorted(package.glob("src/*/*.cpp")), package / "test" / "main.cpp"]
+
+
 def compile_package(
     package: Path, stand_in: Path, program: Path, command: Sequence[str], *, more: Sequence[Path] = ()
 ) -> Path:
-    """Everything of the package but the Arduino sketch, as one program; ``command``: compiler and its flags."""
-    sources = [*sorted(package.glob("src/*/*.cpp")), package / "test" / "main.cpp", *sorted(stand_in.rglob("*.cc"))]
+    """The package and the stand-in as one program; ``command``: compiler and its flags."""
+    sources = [*units(package), *sorted(stand_in.rglob("*.cc"))]
     include = [f"-I{package / 'src'}", f"-I{stand_in}", "-DTF_LITE_STATIC_MEMORY"]
     arguments = [*command, *STRICT, *include, *map(str, (*sources, *more)), "-o", str(program)]
     done = subprocess.run(arguments, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)

@@ -1,5 +1,4 @@
-// Answers inputs that it knows. OFF_BY moves the first byte of the outputs of the second vector; SCRATCH_BYTES are what
-// kernels would take of the arena.
+// Answers inputs that it knows. OFF_BY moves the first byte of the outputs of the second vector.
 #include "tensorflow/lite/micro/micro_interpreter.h"
 
 #include <cstring>
@@ -9,9 +8,6 @@
 
 #ifndef OFF_BY
 #define OFF_BY 0
-#endif
-#ifndef SCRATCH_BYTES
-#define SCRATCH_BYTES 0
 #endif
 
 namespace tflite {
@@ -33,7 +29,7 @@ bool MicroInterpreter::Allocate(TfLiteTensor* tensor, TfLiteType type, size_t by
 }
 
 TfLiteStatus MicroInterpreter::AllocateTensors() {
-  used_ = SCRATCH_BYTES;
+  used_ = 0;
   for (size_t at = 0; at < known.method_count; ++at) {
     if (!op_resolver_.Has(known.methods[at])) return kTfLiteError;
   }
