@@ -18,7 +18,6 @@ D = TypeVar("D")
 INSTALLS = frozenset(
     {
         "test_apt",
-        "test_firmware",
         "test_html_report",
         "test_mender",
         "test_mender_server",
