@@ -1,4 +1,7 @@
-"""A roll-out as a whole: upload.py, a server with hawkBit's two APIs, and SWUpdate's own suricatta on the device."""
+"""A roll-out as a whole: upload.py, a server with hawkBit's two APIs, and the real clients on the device.
+
+SWUpdate's suricatta, and rauc-hawkbit-updater.
+"""
 
 import os
 import subprocess
@@ -13,15 +16,32 @@ import pytest
 from edgekit.bundle.rollout import write_rollout
 from edgekit.bundle.verify import Policy, verify_bundle
 from edgekit.keys.trust import read_trust
+from tests.artifacts import with_wrong_golden
+from tests.bundles import make_bundle, tiny_artifact
+from tests.lab.clients import rauc
 from tests.lab.clients.suricatta import suricatta
 from tests.lab.clients.swupdate import Swupdate, swupdate
-from tests.lab.hawkbit import LOGIN, Action, HawkBit, hawkbit
+from tests.lab.hawkbit import LOGIN, TOKEN, Action, HawkBit, hawkbit
 from tests.lab.machine import LabUnavailable
+from tests.lab.newer_rauc import hawkbit_updater
 from tests.lab.test_swupdate import Bundles
 
 pytestmark = pytest.mark.lab
 UPDATE_S = 60.0
 """For one update, on a machine that has other things to do; 5 s otherwise."""
+
+UPDATER = """\
+[client]
+hawkbit_server={host}
+ssl=false
+target_name=edge-1
+auth_token={token}
+bundle_download_location={folder}/bundle.raucb
+retry_wait=1
+
+[device]
+board=rpi4
+"""
 
 
 @pytest.fixture(scope="module")
@@ -52,10 +72,10 @@ def server() -> Iterator[HawkBit]:
         yield server
 
 
-def roll_out(server: HawkBit, bundle: Path, bundles: Bundles) -> None:
+def roll_out(server: HawkBit, bundle: Path, keys: Path) -> None:
     """``edgekit bundle rollout`` and ``upload.py --start``, as docs/ota.md says."""
     folder = bundle.with_suffix(f".{server.address.rpartition(':')[2]}")
-    write_rollout(bundle, "hawkbit", read_trust(bundles.keys), {}, folder, datetime.now(UTC))
+    write_rollout(bundle, "hawkbit", read_trust(keys), {}, folder, datetime.now(UTC))
     user, _, password = LOGIN.partition(":")
     environment = {"HAWKBIT_URL": server.address, "HAWKBIT_USER": user, "HAWKBIT_PASSWORD": password}
     command = [sys.executable, str(folder / "upload.py"), str(bundle), "--start"]
@@ -68,7 +88,7 @@ def test_releases_reach_the_device_and_a_bad_one_is_told_and_not_tried_again(
     mode: str, device: Swupdate, server: HawkBit, bundles: Bundles
 ) -> None:
     def update(version: str, *, golden: bool = True) -> Action:
-        roll_out(server, bundles(version, mode, golden=golden), bundles)
+        roll_out(server, bundles(version, mode, golden=golden), bundles.keys)
         server.wait_for(lambda server: server.actions[-1].finished, timeout_s=UPDATE_S, log=log)
         return server.actions[-1]
 
@@ -100,7 +120,7 @@ def test_what_was_installed_while_the_server_was_away_is_told_after_the_power_wa
     def installed_unheard(version: str) -> None:
         with suricatta(device, server) as log:
             before = server.downloads
-            roll_out(server, bundles(version, "directory"), bundles)
+            roll_out(server, bundles(version, "directory"), bundles.keys)
             server.wait_for(lambda server: server.downloads > before, timeout_s=UPDATE_S, log=log)
             server.reachable = False
             deadline = time.monotonic() + UPDATE_S
@@ -119,9 +139,41 @@ def test_what_was_installed_while_the_server_was_away_is_told_after_the_power_wa
 
     installed_unheard("1.1.0")
     # hawkBit cancels 1.1.0, which is installed: that must not be told of this one
-    roll_out(server, bundles("1.2.0", "directory", golden=False), bundles)
+    roll_out(server, bundles("1.2.0", "directory", golden=False), bundles.keys)
     with suricatta(device, server) as log:
         server.wait_for(lambda server: server.actions[-1].finished, timeout_s=UPDATE_S, log=log)
     assert [action.finished for action in server.actions] == ["success", "canceled", "failure"]
     assert server.downloads == 3
     assert device.active() == "1.1.0"
+
+
+def test_what_rauc_installed_is_told_and_a_bad_release_is_told_as_that(
+    server: HawkBit, bundles: Bundles, tmp_path: Path
+) -> None:
+    """The golden vectors run before the client has an answer from RAUC; the device starts anew after it."""
+    now, device_folder = datetime.now(UTC), tmp_path / "device"
+    device_folder.mkdir()
+    right = tiny_artifact(tmp_path / "right")
+    wrong = with_wrong_golden(right, tmp_path / "wrong")
+    try:
+        updater = hawkbit_updater()
+        with rauc.client(device_folder, bundles.keys) as device:
+            (device_folder / "bin").mkdir()
+            (device_folder / "bin/rauc-hawkbit-updater").write_text(updater)
+            (device_folder / "bin/rauc-hawkbit-updater").chmod(0o755)
+            configuration = device_folder / "hawkbit.conf"
+            host = server.address.removeprefix("http://")
+            configuration.write_text(UPDATER.format(host=host, token=TOKEN, folder=device_folder))
+            for version, artifact, finished in (("1.0.0", right, "success"), ("1.1.0", wrong, "failure")):
+                fields = {"keys": bundles.keys, "artifact": artifact, "settings": rauc.SETTINGS, "hardware": ("rpi4",)}
+                bundle = make_bundle(tmp_path / version, "rauc", version=version, now=now, **fields).path  # type: ignore[arg-type]
+                roll_out(server, bundle, bundles.keys)
+                done = device.power_on("hawkbit", str(configuration))
+                assert done.accepted == (finished == "success"), done.output
+                assert server.actions[-1].finished == finished, server.actions[-1].details()
+                assert device.active() == "1.0.0"
+            assert "The device computes something else" in done.output
+            assert device.states() == {"primary": "B", "A": "bad", "B": "good"}
+    except LabUnavailable as err:
+        pytest.skip(f"RAUC with hawkBit: {err}")
+    assert server.refused == []

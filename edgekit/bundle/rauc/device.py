@@ -26,6 +26,7 @@ check-purpose=codesign
 
 [handlers]
 bootloader-custom-backend={program}
+post-install={program}
 
 [slot.{slot_class}.0]
 device={slot_a}

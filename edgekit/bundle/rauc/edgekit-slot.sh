@@ -1,7 +1,7 @@
 #!/bin/sh
 # Two slots with a release each: which one is active, and whether a new one is good. Written by
 # `edgekit bundle device-files`; called by systemd (start, mark-good, service) and by RAUC as its custom bootloader
-# backend (get-primary, set-primary, get-state, set-state, get-current).
+# backend (get-primary, set-primary, get-state, set-state, get-current) and, without arguments, after an installation.
 #
 # No bootloader boots a model: `start`, before the application, does what one would do. A slot that RAUC wrote has
 # three attempts to prove itself. One is used up before its golden vectors run, so that a model which takes the machine
@@ -172,7 +172,19 @@ tell() { # SLOT whose command tells the application what it sees now; no answer 
     release "$1" --fallen-back "$RUN/current" || say "the application was not told"
 }
 
-case ${1:-} in
+installed() { # RAUC's installation fails where this does, and so does what the server is told that sent the release
+    name=$(other "$(current || echo A)")
+    if attach "$name" && release "$name" --check; then
+        detach "$name" # its attempts are all left: it proves itself once more where applications start with it
+        return 0
+    fi
+    reject "$name"
+    if [ "$(get "$(other "$name")")" = good ]; then keep_primary "$(other "$name")"; fi
+    return 1
+}
+
+case ${1:-${RAUC_TARGET_SLOTS:+installed}} in
+    installed) installed ;;
     start) start ;;
     mark-good) mark_good ;;
     service) exec rauc --conf "$RAUC_CONF" service --override-boot-slot="$(current || echo A)" ;;

@@ -2,7 +2,8 @@
 # One power-on of a device with RAUC, as process 1 of namespaces of its own: whoever kills it cuts the power.
 # RAUC: command of rauc. SLOT: the slots' program. CONF: its system.conf. RUN: its mounts. BUS: folder of bus.conf.
 # Arguments: show (the active release as a tar) | install BUNDLE | switch BUNDLE (install, and no new start of the
-# device: the slots' service is started again) | any other command of rauc that needs its service.
+# device: the slots' service is started again) | hawkbit CONF (its client asks the server once, and installs) | any
+# other command of rauc that needs its service.
 set -eu
 
 mount --make-rprivate /
@@ -33,4 +34,5 @@ if [ "$1" = switch ]; then
     echo "current: $(readlink "$RUN/current"); mounted: $(grep -c " $RUN/[AB] " /proc/mounts)"
     exit
 fi
+if [ "$1" = hawkbit ]; then exec rauc-hawkbit-updater --run-once --config-file="$2"; fi
 rauc --conf "$CONF" "$@"
