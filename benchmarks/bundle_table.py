@@ -28,8 +28,8 @@ from edgekit.errors import EdgekitError, IntegrityError
 from edgekit.keys.trust import read_trust
 from tests.artifacts import make_artifact, with_wrong_golden
 from tests.bundles import NOW, make_keys, wanted
+from tests.lab.clients.cuts import PowerCuts
 from tests.lab.clients.devices import DEVICES, Lab
-from tests.lab.clients.power import PowerCuts
 from tests.lab.clients.types import Client
 from tests.lab.machine import LabUnavailable
 

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -139,13 +139,10 @@ def wait_for_port(address: str, port: int, process: subprocess.Popen[bytes], log
 
 
 def children(pid: int) -> list[int]:
-    """Children, grandchildren and so on of a process."""
+    """Children, grandchildren and so on of a process; of one that ends meanwhile, those that were found."""
     found: list[int] = []
-    for path in Path(f"/proc/{pid}/task").glob("*/children"):
-        try:
-            direct = [int(word) for word in path.read_text().split()]
-        except OSError:
-            continue
-        for child in direct:
-            found += [child, *children(child)]
+    with suppress(OSError):
+        for path in Path(f"/proc/{pid}/task").glob("*/children"):
+            for child in map(int, path.read_text().split()):
+                found += [child, *children(child)]
     return found

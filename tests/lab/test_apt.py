@@ -1,6 +1,5 @@
 """Releases as Debian packages, by the real apt and dpkg: what is active is whole, whatever happens."""
 
-import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +18,7 @@ from tests.bundles import make_keys, tiny_artifact, wanted
 from tests.lab import debian_apt
 from tests.lab.arm64 import CPUINFO, PROGRAMS, register_emulator
 from tests.lab.clients.apt import Apt, apt
-from tests.lab.clients.power import PowerCuts
+from tests.lab.clients.cuts import survive
 from tests.lab.clients.repository import make_repository, public_key, signing_key
 from tests.lab.machine import LabUnavailable, require, run
 
@@ -321,20 +320,10 @@ def test_killed_at_any_moment_the_old_or_the_new_version_is_active_and_a_retry_s
     device: Apt, packages: Packages
 ) -> None:
     """SIGKILL for apt, dpkg, the scripts, the agent and its guardian, as a power cut would."""
-    assert device.install(packages("3.0.0")).accepted
-    cuts = PowerCuts(KILLS, device.install(packages("3.1.0")).seconds)
-    old, seen = "3.1.0", set()
-    while cuts.left:
-        new = f"3.2.{cuts.tries}"
-        package = packages(new)
-        outcome = cuts.saw(device.install(package, kill_after_s=cuts.moment()))
-        active = device.active()
-        assert active in ({old, new} if outcome.killed else {new}), outcome.output
-        seen.add(active == new)
-        retried = device.install(package)
-        assert retried.accepted, f"{outcome.output}\n--- retry ---\n{retried.output}"
-        assert (device.active(), device.status(PACKAGE)) == (new, "ii")
-        shutil.rmtree(packages.folder / new)
-        old = new
-    assert seen == {False, True}, "kills came before the switch only, or behind it only"
+
+    def after(versions: set[str]) -> None:
+        assert len(versions) > 1 or device.status(PACKAGE) == "ii"
+
+    survive(device, packages, cuts=KILLS, after=after)
+    assert device.install(packages("4.0.0")).accepted
     assert list((device.files / "var/lib/edgekit/staging/demo").iterdir()) == []

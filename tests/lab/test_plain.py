@@ -13,8 +13,8 @@ from edgekit.bundle.create import Created, create_bundle
 from edgekit.project import Deploy
 from tests.artifacts import with_wrong_golden
 from tests.bundles import make_keys, tiny_artifact, wanted
+from tests.lab.clients.cuts import survive
 from tests.lab.clients.plain import Plain, plain
-from tests.lab.clients.power import PowerCuts
 from tests.lab.machine import LabUnavailable, run
 
 pytestmark = pytest.mark.lab
@@ -112,29 +112,17 @@ def test_killed_at_any_moment_the_old_or_the_new_version_is_active_and_a_retry_s
 ) -> None:
     """SIGKILL for tar, the shell, the agent, its child, its guardian and the application's commands: a power cut."""
     hooks = Deploy(on_activate="sleep 0.05", health_check="sleep 0.05")
-    assert device.install(bundles("3.0.0", deploy=hooks)).accepted
-    cuts = PowerCuts(KILLS, device.install(bundles("3.1.0", deploy=hooks)).seconds)
-    old, unconfirmed = "3.1.0", 0
-    while cuts.left:
-        new = f"3.2.{cuts.tries}"
-        package = bundles(new, deploy=hooks)
-        outcome = cuts.saw(device.install(package, kill_after_s=cuts.moment()))
-        assert device.active() in ({old, new} if outcome.killed else {new}), outcome.output
+
+    def after(versions: set[str]) -> None:
         state = read_state(device.place)
-        unconfirmed += state.pending is not None
         assert state.floor == state.history[-1].release, "the floor moves with the confirmation"
-        retried = device.install(package)
-        assert retried.accepted, f"{outcome.output}\n--- retry ---\n{retried.output}"
-        assert device.active() == new
-        assert list(Path(device.place.staging).iterdir()) == []
-        assert {path.name for path in Path(device.place.folder).iterdir()} == {
-            "current",
-            "lock",
-            "state.json",
-            "versions",
-        }
-        old = new
-    assert unconfirmed >= 1, "no kill came between the switch and its confirmation"
+        if len(versions) == 1:
+            assert state.pending is None
+            assert list(Path(device.place.staging).iterdir()) == []
+            entries = {path.name for path in Path(device.place.folder).iterdir()}
+            assert entries == {"current", "lock", "state.json", "versions"}
+
+    survive(device, lambda version: bundles(version, deploy=hooks), cuts=KILLS, after=after)
     assert len(list(Path(device.place.versions).iterdir())) == 3
 
 

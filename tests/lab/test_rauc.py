@@ -14,7 +14,7 @@ from edgekit.project import Deploy
 from tests.artifacts import with_wrong_golden
 from tests.bundles import make_bundle, make_keys, tiny_artifact
 from tests.lab.clients import rauc
-from tests.lab.clients.power import PowerCuts
+from tests.lab.clients.cuts import RETRIED_EVERY, PowerCuts
 from tests.lab.clients.rauc import RaucDevice
 from tests.lab.machine import LabUnavailable
 from tests.lab.newer_rauc import newer_rauc
@@ -23,7 +23,6 @@ pytestmark = pytest.mark.lab
 NOW = datetime.now(UTC)
 """rauc knows no other moment: it asks the clock of this machine."""
 KILLS = 50
-RETRIED_EVERY = 5
 
 
 @dataclass(frozen=True, kw_only=True)

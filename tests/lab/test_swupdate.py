@@ -20,14 +20,13 @@ from edgekit.keys.trust import read_trust
 from edgekit.project import Deploy
 from tests.artifacts import with_wrong_golden
 from tests.bundles import make_keys, tiny_artifact, wanted
-from tests.lab.clients.power import PowerCuts
+from tests.lab.clients.cuts import RETRIED_EVERY, PowerCuts
 from tests.lab.clients.swupdate import ROOT, SETTINGS, Swupdate, swupdate
 from tests.lab.machine import LabUnavailable
 
 pytestmark = pytest.mark.lab
 KILLS = 25
 """In each mode."""
-RETRIED_EVERY = 5
 """Every how manieth killed installation is tried again at once; the others leave what they left for the next kill."""
 BOARD = "rpi4"
 

@@ -43,6 +43,9 @@ done
 chmod 1777 dev/shm tmp
 mkdir -p var/lib/apt/lists/partial var/cache/apt/archives/partial
 rm -f etc/apt/sources.list
+# what is installed stays as it is now: this machine may be installing something of its own meanwhile
+cp -a var/lib/dpkg/status var/lib/dpkg/status.own
+mv var/lib/dpkg/status.own var/lib/dpkg/status
 echo ready
 exec sleep infinity
 """

@@ -26,7 +26,7 @@ from edgekit.bundle.rauc import device_files
 from edgekit.bundle.rauc.device import UNITS
 from edgekit.bundle.types import RELEASE, SIGNATURE
 from edgekit.keys.trust import read_trust
-from tests.lab.clients.power import TIMEOUT_S, run_until, was_killed
+from tests.lab.clients.power import TIMEOUT_S, run_until
 from tests.lab.clients.types import Outcome
 from tests.lab.machine import LabUnavailable, require, run
 
@@ -78,7 +78,7 @@ class RaucDevice:
 
     def active(self) -> str | None:
         """The version that applications see after a start, compared with its release.json file by file."""
-        shown = self._run("show", kill_after_s=None)
+        shown, _ = self._run("show", kill_after_s=None)
         assert shown.returncode == 0, shown.stderr
         if not shown.stdout:
             return None
@@ -97,10 +97,10 @@ class RaucDevice:
     def power_on(self, *arguments: str, kill_after_s: float | None = None) -> Outcome:
         """One power-on with what ``rauc-machine.sh`` takes; ``accepted`` is exit status 0."""
         started = time.monotonic()
-        done = self._run(*arguments, kill_after_s=kill_after_s)
+        done, killed = self._run(*arguments, kill_after_s=kill_after_s)
         return Outcome(
             accepted=done.returncode == 0,
-            killed=was_killed(done),
+            killed=killed,
             output=done.stderr.decode(errors="replace") + ("" if arguments[0] == "show" else done.stdout.decode()),
             seconds=time.monotonic() - started,
         )
@@ -120,7 +120,7 @@ class RaucDevice:
         floor = read_state(Place(root=str(self.folder / "data"), name=MODEL)).floor
         return floor and floor.version
 
-    def _run(self, *arguments: str, kill_after_s: float | None) -> "subprocess.CompletedProcess[bytes]":
+    def _run(self, *arguments: str, kill_after_s: float | None) -> "tuple[subprocess.CompletedProcess[bytes], bool]":
         environment = {
             **os.environ,
             "PATH": f"{self.folder}/bin:{os.environ['PATH']}:/usr/sbin:/sbin",
@@ -130,10 +130,10 @@ class RaucDevice:
             "BUS": str(self.folder),
             "EDGEKIT_PYTHON": sys.executable,
         }
-        done = run_until(["sh", MACHINE, *arguments], environment=environment, kill_after_s=kill_after_s)
+        done, killed = run_until(["sh", MACHINE, *arguments], environment=environment, kill_after_s=kill_after_s)
         for device in self.devices.values():
             _wait_until_free(device)
-        return done
+        return done, killed
 
 
 @contextmanager
