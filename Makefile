@@ -2,6 +2,8 @@
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.ready
+# the tests start hundreds of Pythons, which then need not compile edgekit and the tests again
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: setup demo test test-slow test-lab lint format bench bench-compare cases schema clean help
 
@@ -24,7 +26,7 @@ test-slow: setup  ## the tests that take more than ten seconds each
 	@$(BIN)/python -m pytest -q -m "slow and not lab" -n 2 --dist loadgroup
 
 test-lab: setup  ## real sshd, faults, an arm64 userland, an arm64 machine with sensors (root)
-	@$(BIN)/python -m pytest -q -m lab -n 2 --dist loadgroup
+	@$(BIN)/python -m pytest tests/lab -q -m lab -n 2 --dist loadgroup
 
 lint: setup  ## ruff, mypy strict, layers, Python of the agent
 	@$(BIN)/ruff check .
