@@ -1,7 +1,7 @@
 """TFLite Micro's own headers and interpreter for this machine, as a wheel of PyPI has them.
 
-TFLite Micro is Apache-2.0; the rest of the wheel is XMOS's, under a licence of its own. Tests link it, and nothing of it
-is kept in this repository or passed on.
+TFLite Micro is Apache-2.0; the rest of the wheel is XMOS's, under a licence of its own. Tests link it, and nothing of
+it is kept in this repository or passed on.
 """
 
 import platform
