@@ -31,6 +31,7 @@ UNITS = {
 After=edgekit-slot.service
 Requires=edgekit-slot.service
 PartOf=edgekit-slot.service
+StartLimitIntervalSec=0
 [Service]
 ExecStart=sh -c 'echo $$(readlink {folder}/run/current) >{folder}/camera; exec sleep infinity'
 """,

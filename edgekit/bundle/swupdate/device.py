@@ -90,5 +90,5 @@ def _notes(release: Release, said: Description) -> tuple[str, ...]:
         f"Add two lines to /etc/fstab: {a} {folder}/a {mounted}",
         f"and: {b} {folder}/b {mounted}",
         f"Applications read {folder}/current/release/artifact; postupdatecmd in /etc/swupdate.cfg may restart them.",
-        "Restart SWUpdate's service after an update, so that it fills the other slot next time.",
+        "Restart SWUpdate's service after an update, so that it fills the other slot next time; hawkBit's do that.",
     )
