@@ -9,13 +9,6 @@ from tests.kws import saved_model, write_data
 from tests.lab.firmware.sources import TARGETS, Sources, build_sources
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One worker has them all: what is built is shared."""
-    for item in items:
-        if item.path.parent == Path(__file__).parent:
-            item.add_marker(pytest.mark.xdist_group("firmware"))
-
-
 @pytest.fixture(scope="session")
 def built(cases: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Sources]:
     """Keyword spotting, built for a Cortex-M4 and for an Ethos-U55: the conversion is done once."""
