@@ -196,7 +196,8 @@ def test_a_hook_that_outlives_swupdate_is_waited_for(mode: str, device: Swupdate
     script = (
         f"sh {device.program} install {second} & first=$!; "
         f"until [ -e {ROOT}/incoming/demo.log ]; do sleep 0.01; done; "
-        f"sleep 0.1; kill -9 $(pidof swupdate) $first; sh {device.program} install {third}"
+        f"sleep 0.1; kill -9 $(pidof swupdate) $first; "
+        f"while pidof swupdate >/dev/null; do sleep 0.05; done; sh {device.program} install {third}"
     )
     outcome = device.run("sh", "-c", script)
     if not outcome.accepted:  # the hook made the slot active that was to be filled
