@@ -15,25 +15,18 @@ from tests.lab.machine import LabUnavailable
 from tests.lab.tier1 import Sshd, tier1
 
 D = TypeVar("D")
-INSTALLS = frozenset(
-    {
-        "test_apt",
-        "test_html_report",
-        "test_mender",
-        "test_mender_server",
-        "test_plain",
-        "test_rauc",
-        "test_swupdate",
-    }
-)
-"""Modules that need none of the devices below, and run beside those that do."""
+SHARED = {"_guest": "guest", "_sshd": "devices", "_arm64": "devices"}
+"""Fixture that takes long to bring up -> the group of the tests that have it: one worker brings it up, once."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Two workers, as a machine with two cores has: one has the devices, each brought up once, the other installs."""
+    """What a worker runs as a whole, beside the other: the tests of a device; others by module, or folder of them."""
+    lab = Path(__file__).parent
     for item in items:
-        if item.path.parent == Path(__file__).parent:
-            item.add_marker(pytest.mark.xdist_group("installs" if item.path.stem in INSTALLS else "devices"))
+        if isinstance(item, pytest.Function) and item.path.is_relative_to(lab):
+            shared = [group for fixture, group in SHARED.items() if fixture in item.fixturenames]
+            module = item.path.relative_to(lab).parts[0]
+            item.add_marker(pytest.mark.xdist_group(shared[0] if shared else module))
 
 
 def _brought_up(tier: int, start: Callable[[Path], AbstractContextManager[D]], folder: Path) -> Iterator[D]:

@@ -26,7 +26,7 @@ from tests.firmware.build import (
 from tests.firmware.tiny import tiny_view
 from tests.lab.firmware.sources import ARM, Sources, require
 
-pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("firmware")]  # what is built is shared
+pytestmark = pytest.mark.lab
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from edgekit.digests import sha256_file
 from tests.firmware.build import HERE, STRICT
 from tests.lab.firmware.sources import Sources, require
 
-pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("firmware")]  # what is built is shared
+pytestmark = pytest.mark.lab
 
 
 def cmake(*arguments: str | Path) -> str:

@@ -16,7 +16,7 @@ from tests.lab.firmware.sources import Sources, build_sources, require
 from tests.lab.firmware.tflm import Tflm, tflm
 from tests.lab.machine import LabUnavailable
 
-pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("firmware")]  # what is built is shared
+pytestmark = pytest.mark.lab
 HEAP = ("malloc", "calloc", "free", "_Znw", "_Zna", "_Zdl", "_Zda", "__cxa_guard", "__cxa_throw", "__dynamic_cast")
 
 
