@@ -6,17 +6,14 @@ no JSON and feedback to a closed action, and an action waits until the device to
 
 import base64
 import hashlib
-import json
-import re
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from email.parser import BytesParser
-from email.policy import HTTP
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests.lab.rest import Refused, Request, Route, serve
 
 LOGIN = "DEFAULT\\admin:secret"
 """User with tenant, and password, of the management API."""
@@ -24,6 +21,8 @@ TOKEN = "0123456789abcdef"
 """The device's."""
 SLEEP = "00:00:01"
 """Between two polls, HH:MM:SS; suricatta takes 00:00:00 for its own 45 s."""
+EMPTY = ""
+"""Body of an answer with status 200."""
 PARTS = {"application": "bApp", "os": "os"}
 """DDI's name of a chunk by the type of the software module."""
 
@@ -80,30 +79,6 @@ class HawkBit:
         self.actions.append(Action(number=len(self.actions) + 100, module=module))
 
 
-class Refused(Exception):
-    """An answer that is an error."""
-
-    def __init__(self, status: HTTPStatus) -> None:
-        super().__init__(status.phrase)
-        self.status = status
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """One request as the functions below get it."""
-
-    headers: Any
-    body: bytes
-    words: tuple[str, ...]
-    """What the pattern of the path caught."""
-
-    def json(self) -> Any:
-        try:
-            return json.loads(self.body)
-        except ValueError:
-            raise Refused(HTTPStatus.BAD_REQUEST) from None
-
-
 def _new(store: dict[int, dict[str, Any]], value: dict[str, Any]) -> dict[str, Any]:
     """hawkBit refuses a second of one name and version."""
     keys = [key for key in ("name", "version", "type") if key in value]
@@ -119,9 +94,7 @@ def new_module(server: HawkBit, request: Request) -> Any:
 
 
 def new_artifact(server: HawkBit, request: Request) -> Any:
-    head = b"Content-Type: " + request.headers["Content-Type"].encode() + b"\r\n\r\n"
-    (part,) = BytesParser(policy=HTTP).parsebytes(head + request.body).iter_parts()
-    data = part.get_content()
+    part, data = request.part("file"), request.file("file")
     hashes = {name: hashlib.new(name, data, usedforsecurity=False).hexdigest() for name in ("sha1", "md5", "sha256")}
     artifact = {"filename": part.get_filename(), "hashes": hashes, "size": len(data), "data": data}
     server.modules[int(request.words[0])]["artifact"] = artifact
@@ -145,7 +118,7 @@ def start_rollout(server: HawkBit, request: Request) -> Any:
     rollout["status"] = "running"
     for module in server.sets[rollout["distributionSetId"]]["modules"]:
         server.assign(server.modules[module["id"]])
-    return None
+    return EMPTY
 
 
 def poll(server: HawkBit, request: Request) -> Any:
@@ -187,6 +160,7 @@ def feedback(server: HawkBit, request: Request) -> Any:
     if said["status"]["execution"] == "closed":
         action.finished = said["status"]["result"]["finished"]
         server.attributes = {}  # hawkBit asks for them again after an update
+    return EMPTY
 
 
 def cancellation(server: HawkBit, request: Request) -> Any:
@@ -198,10 +172,12 @@ def cancelled(server: HawkBit, request: Request) -> Any:
     action = _action(server, request.words[1])
     if request.json()["status"]["execution"] == "closed":
         action.finished = "canceled"
+    return EMPTY
 
 
 def config(server: HawkBit, request: Request) -> Any:
     server.attributes = request.json()["data"]
+    return EMPTY
 
 
 def artifact(server: HawkBit, request: Request) -> bytes:
@@ -211,76 +187,36 @@ def artifact(server: HawkBit, request: Request) -> bytes:
 
 
 DEVICE = r"/DEFAULT/controller/v1/([\w.-]+)"
-ROUTES: tuple[tuple[str, str, Callable[[HawkBit, Request], Any]], ...] = (
-    ("POST", r"/rest/v1/softwaremodules", new_module),
-    ("POST", r"/rest/v1/softwaremodules/(\d+)/artifacts", new_artifact),
-    ("POST", r"/rest/v1/distributionsets", new_set),
-    ("POST", r"/rest/v1/rollouts", new_rollout),
-    ("GET", r"/rest/v1/rollouts/(\d+)", get_rollout),
-    ("POST", r"/rest/v1/rollouts/(\d+)/start", start_rollout),
-    ("GET", DEVICE, poll),
-    ("PUT", DEVICE + r"/configData", config),
-    ("GET", DEVICE + r"/deploymentBase/(\d+)", deployment),
-    ("POST", DEVICE + r"/deploymentBase/(\d+)/feedback", feedback),
-    ("GET", DEVICE + r"/cancelAction/(\d+)", cancellation),
-    ("POST", DEVICE + r"/cancelAction/(\d+)/feedback", cancelled),
-    ("GET", DEVICE + r"/softwaremodules/(\d+)/artifacts/[\w.+-]+", artifact),
+ROUTES = (
+    Route(method="POST", path=r"/rest/v1/softwaremodules", answer=new_module),
+    Route(method="POST", path=r"/rest/v1/softwaremodules/(\d+)/artifacts", answer=new_artifact),
+    Route(method="POST", path=r"/rest/v1/distributionsets", answer=new_set),
+    Route(method="POST", path=r"/rest/v1/rollouts", answer=new_rollout),
+    Route(method="GET", path=r"/rest/v1/rollouts/(\d+)", answer=get_rollout),
+    Route(method="POST", path=r"/rest/v1/rollouts/(\d+)/start", answer=start_rollout),
+    Route(method="GET", path=DEVICE, answer=poll),
+    Route(method="PUT", path=DEVICE + r"/configData", answer=config),
+    Route(method="GET", path=DEVICE + r"/deploymentBase/(\d+)", answer=deployment),
+    Route(method="POST", path=DEVICE + r"/deploymentBase/(\d+)/feedback", answer=feedback),
+    Route(method="GET", path=DEVICE + r"/cancelAction/(\d+)", answer=cancellation),
+    Route(method="POST", path=DEVICE + r"/cancelAction/(\d+)/feedback", answer=cancelled),
+    Route(method="GET", path=DEVICE + r"/softwaremodules/(\d+)/artifacts/[\w.+-]+", answer=artifact),
 )
 
 
-def answer(server: HawkBit, method: str, path: str, headers: Any, body: bytes) -> Any:
-    """What the server says: an object for JSON, or bytes; raises Refused."""
-    management = path.startswith("/rest/")
+def check(server: HawkBit, request: Request) -> None:
+    """Whether whoever asks may, and whether hawkBit is there."""
+    management = request.path.startswith("/rest/")
     login = "Basic " + base64.b64encode(LOGIN.encode()).decode()
     if not management and not server.reachable:
         raise Refused(HTTPStatus.SERVICE_UNAVAILABLE)
-    if headers.get("Authorization") != (login if management else f"TargetToken {TOKEN}"):
+    if request.headers["Authorization"] != (login if management else f"TargetToken {TOKEN}"):
         raise Refused(HTTPStatus.UNAUTHORIZED)
-    for verb, pattern, function in ROUTES:
-        if verb == method and (found := re.fullmatch(pattern, path)):
-            return function(server, Request(headers=headers, body=body, words=found.groups()))
-    raise Refused(HTTPStatus.NOT_FOUND)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    hawkbit: HawkBit
-
-    def _answer(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        status = HTTPStatus.OK
-        with self.hawkbit.lock:
-            try:
-                said = answer(self.hawkbit, self.command, self.path.partition("?")[0], self.headers, body)
-            except Refused as err:
-                status, said = err.status, {"message": str(err)}
-                self.hawkbit.refused.append(f"{status:d} {self.command} {self.path} {body.decode(errors='replace')}")
-            self.hawkbit.lock.notify_all()
-        data = said if isinstance(said, bytes) else b"" if said is None else json.dumps(said).encode()
-        with suppress(ConnectionError):  # the device lost its power
-            self.send_response(status)
-            kind = "octet-stream" if isinstance(said, bytes) else "json"
-            self.send_header("Content-Type", f"application/{kind}")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-    do_GET = do_POST = do_PUT = _answer
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's name
-        pass
 
 
 @contextmanager
 def hawkbit() -> Iterator[HawkBit]:
     """A server with one device to which whatever is rolled out goes."""
     store = HawkBit()
-    handler = type("Handler", (_Handler,), {"hawkbit": store})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as served:
-        thread = threading.Thread(target=served.serve_forever)
-        thread.start()
-        store.address = f"http://127.0.0.1:{served.server_address[1]}"
-        try:
-            yield store
-        finally:
-            served.shutdown()
-            thread.join()
+    with serve(ROUTES, store, store.lock, check=check, refused=store.refused) as store.address:
+        yield store

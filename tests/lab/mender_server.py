@@ -212,5 +212,5 @@ ROUTES = (
 def mender_server(tls: ssl.SSLContext) -> Iterator[MenderServer]:
     """A server with one device, to which every deployment goes."""
     store = MenderServer()
-    with serve(ROUTES, store, store.lock, tls) as store.address:
+    with serve(ROUTES, store, store.lock, tls=tls) as store.address:
         yield store

@@ -1,4 +1,4 @@
-"""A server on loopback that speaks JSON over HTTPS: a table of routes, each a function of the request."""
+"""A server on loopback that speaks JSON over HTTP: a table of routes, each a function of the request."""
 
 import json
 import re
@@ -6,8 +6,8 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from email.message import Message
+from dataclasses import dataclass, replace
+from email.message import Message, MIMEPart
 from email.parser import BytesParser
 from email.policy import HTTP
 from http import HTTPStatus
@@ -30,9 +30,12 @@ class Refused(Exception):
 class Request:
     """One request."""
 
+    method: str
+    path: str
+    """Without the query."""
     headers: Message
     body: bytes
-    words: tuple[str, ...]
+    words: tuple[str, ...] = ()
     """What the pattern of the path caught."""
 
     @property
@@ -47,14 +50,18 @@ class Request:
         except ValueError:
             raise Refused(HTTPStatus.BAD_REQUEST) from None
 
-    def file(self, name: str) -> bytes:
-        """The file that a form has as ``name``; raises Refused where it has none."""
+    def part(self, name: str) -> MIMEPart:
+        """What a form has as ``name``; raises Refused where it has none."""
         head = b"Content-Type: " + self.headers["Content-Type"].encode() + b"\r\n\r\n"
         form = BytesParser(policy=HTTP).parsebytes(head + self.body)
         for part in form.iter_parts():
             if part.get_param("name", header="Content-Disposition") == name:
-                return bytes(part.get_payload(decode=True))
+                return part
         raise Refused(HTTPStatus.BAD_REQUEST)
+
+    def file(self, name: str) -> bytes:
+        """The file that a form has as ``name``; raises Refused where it has none."""
+        return bytes(self.part(name).get_payload(decode=True))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,10 +76,16 @@ class Route:
     status: HTTPStatus = HTTPStatus.OK
 
 
+Check = Callable[[Any, Request], None]
+"""Of the store and any request, before it is answered; raises Refused."""
+
+
 class _Handler(BaseHTTPRequestHandler):
     routes: Sequence[Route]
     store: Any
     lock: threading.Condition
+    check: Check
+    refused: list[str]
 
     def _answer(self) -> None:
         body = self._body()
@@ -81,6 +94,7 @@ class _Handler(BaseHTTPRequestHandler):
                 status, said = self._found(body)
             except Refused as err:
                 status, said = err.status, {"error": str(err)}
+                self.refused.append(f"{status:d} {self.command} {self.path} {body.decode(errors='replace')}")
             self.lock.notify_all()
         kind, data = _written(said)
         with suppress(OSError):  # the power of the device went
@@ -93,10 +107,11 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.write(data)
 
     def _found(self, body: bytes) -> tuple[HTTPStatus, Any]:
-        path = self.path.partition("?")[0]
+        request = Request(method=self.command, path=self.path.partition("?")[0], headers=self.headers, body=body)
+        type(self).check(self.store, request)
         for route in self.routes:
-            if route.method == self.command and (match := re.fullmatch(route.path, path)):
-                said = route.answer(self.store, Request(headers=self.headers, body=body, words=match.groups()))
+            if route.method == request.method and (match := re.fullmatch(route.path, request.path)):
+                said = route.answer(self.store, replace(request, words=match.groups()))
                 return (HTTPStatus.NO_CONTENT if said is None else route.status), said
         raise Refused(HTTPStatus.NOT_FOUND)
 
@@ -124,15 +139,33 @@ def _written(said: Any) -> tuple[str, bytes]:
 
 
 @contextmanager
-def serve(routes: Sequence[Route], store: Any, lock: threading.Condition, tls: ssl.SSLContext) -> Iterator[str]:
-    """Serve until the end, one request at a time under ``lock``, which is notified of each; yields the URL."""
-    handler = type("Handler", (_Handler,), {"routes": routes, "store": store, "lock": lock})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        server.socket = tls.wrap_socket(server.socket, server_side=True)
+def serve(
+    routes: Sequence[Route],
+    store: Any,
+    lock: threading.Condition,
+    *,
+    tls: ssl.SSLContext | None = None,
+    check: Check = lambda _store, _request: None,
+    refused: list[str] | None = None,
+) -> Iterator[str]:
+    """Serve until the end, one request at a time under ``lock``, which is notified of each; yields the URL.
+
+    ``refused`` gets a line for each request that was answered with an error.
+    """
+    own = {
+        "routes": routes,
+        "store": store,
+        "lock": lock,
+        "check": check,
+        "refused": [] if refused is None else refused,
+    }
+    with ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), own)) as server:
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
-            yield f"https://127.0.0.1:{server.server_address[1]}"
+            yield f"{'http' if tls is None else 'https'}://127.0.0.1:{server.server_address[1]}"
         finally:
             server.shutdown()
             thread.join()

@@ -1,16 +1,12 @@
 """Mender's service on the lab's device, which asks a server: what mender-client.service starts."""
 
 import json
-import os
-import signal
-import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from tests.lab.clients.mender import STORE, Mender
-from tests.lab.clients.power import BOOT
-from tests.lab.machine import children
+from tests.lab.clients.power import service
 
 DAEMON = ("mender", "--no-syslog", "daemon")
 IDENTITY = "usr/share/mender/identity/mender-device-identity"
@@ -30,20 +26,7 @@ def prepare(device: Mender, certificate: Path) -> None:
     (device.top / STORE / "mender.conf").write_text(json.dumps(configuration))
 
 
-@contextmanager
-def daemon(device: Mender) -> Iterator[Callable[[], str]]:
-    """The device is on, and Mender's service runs; yields what it logged since. Then the power goes."""
-    log = device.top / "daemon.log"
-    with log.open("wb") as stream:
-        process = subprocess.Popen(
-            [*BOOT, "sh", str(device.top / "boot"), *DAEMON],
-            stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT,
-            env=dict(device.environment), start_new_session=True,
-        )  # fmt: skip
-        try:
-            yield lambda: log.read_text(errors="replace")
-        finally:
-            for pid in children(process.pid)[:1]:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            process.wait(30)
+def daemon(device: Mender) -> AbstractContextManager[Callable[[], str]]:
+    """The device is on, and Mender's service runs; gives what it logged since. Then the power goes."""
+    command = ("sh", device.top / "boot", *DAEMON)
+    return service(command, environment=device.environment, log=device.top / "daemon.log")

@@ -4,8 +4,8 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.lab.clients.types import Outcome
@@ -73,6 +73,25 @@ def run_until(
             said = (errors or output).decode(errors="replace")[-2000:]
             raise AssertionError(f"{command} did not end within {timeout_s:g} s: {said}") from None
     return subprocess.CompletedProcess(process.args, process.returncode, output, errors), killed
+
+
+@contextmanager
+def service(command: Sequence[str | Path], *, environment: Mapping[str, str], log: Path) -> Iterator[Callable[[], str]]:
+    """The device is on, and ``command`` runs; yields what it said since. Then the power goes."""
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            [*BOOT, *map(str, command)],
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            env=dict(environment),
+            start_new_session=True,
+        )
+        try:
+            yield lambda: log.read_text(errors="replace")
+        finally:
+            _cut(process)
+            process.wait(TIMEOUT_S)
 
 
 def _cut(process: "subprocess.Popen[bytes]") -> bool:
