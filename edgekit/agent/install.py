@@ -157,7 +157,7 @@ def _admit(release: Release, device: Device, host: Host, state: State) -> State:
     again = new in (floor, active)  # or after a rollback
     if not (again or device.allow_downgrade or floor is None or parse(new.version) > parse(floor.version)):
         raise _below(release, floor)
-    if again or device.confirm_later:
+    if device.confirm_later:
         return state
     return state._replace(floor=_confirmed(release, device, host, state))
 

@@ -184,6 +184,15 @@ def test_a_floor_that_is_confirmed_later_stays_until_then(shelf: Shelf, board: B
     assert board.active() == "1.2.0"
 
 
+def test_a_floor_that_was_left_to_a_commit_rises_where_the_release_is_installed_again(
+    shelf: Shelf, board: Board
+) -> None:
+    board.install(shelf.release("1.0.0"), "--confirm-later")
+    assert board.floor is None
+    assert board.install(shelf.release("1.0.0"))[0] == 0
+    assert board.floor == "1.0.0"
+
+
 @pytest.mark.slow
 def test_a_floor_that_is_lowered_later_stays_until_then(shelf: Shelf, board: Board) -> None:
     board.install(shelf.release("1.2.0"))
