@@ -269,7 +269,10 @@ def monitored(name: str, action: int, *, status: int) -> str:
     return "".join(f"{line}\n" for line in (f"{start}, {info}]", *(f"{end}]" for end in ends)))
 
 
-def test_hawkbit_is_told_of_models_that_were_installed_and_of_nothing_else(keys: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("full", [False, True])
+def test_hawkbit_is_told_of_models_that_were_installed_and_of_nothing_else(
+    keys: Path, tmp_path: Path, *, full: bool
+) -> None:
     program, asked, action = tmp_path / "program", tmp_path / "asked", tmp_path / "root/swupdate.action"
     program.write_bytes(written(keys, tmp_path).files["usr/sbin/edgekit-swupdate"])
     fake = tmp_path / "bin/swupdate-ipc"
@@ -283,6 +286,8 @@ def test_hawkbit_is_told_of_models_that_were_installed_and_of_nothing_else(keys:
     (tmp_path / "said").write_text(messages + monitored("demo", 9, status=success))
     action.parent.mkdir()
     action.write_text("6\n")  # of before a reboot
+    if full:  # nothing can be noted
+        action.with_name("swupdate.action.new").mkdir()
     with subprocess.Popen(["sleep", "60"]) as daemon:
         command = ["sh", str(program), "follow", str(daemon.pid)]
         environment = {"PATH": f"{fake.parent}:{os.environ['PATH']}"}

@@ -104,9 +104,11 @@ messages() { # PID
       *'"status": 3,'*) action=$started ;;
       *'"status": 6,'*)
         if [ -n "$action" ]; then
-          printf '%s\n' "$action" >"$told.new"
-          sync
-          mv -f "$told.new" "$told" # it outlives a lost power supply
+          # it outlives a lost power supply; where the disk is full it is told all the same, and SWUpdate ended
+          if printf '%s\n' "$action" >"$told.new"; then
+            sync
+            mv -f "$told.new" "$told" || true
+          fi
           if tell "$action"; then rm -f "$told"; fi
           kill "$1" # the service starts again, with the new floor and the other slot
         fi ;;
