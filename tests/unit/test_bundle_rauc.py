@@ -5,6 +5,7 @@ import hashlib
 import os
 import random
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -305,6 +306,15 @@ def _without_mount(folder: Path) -> Path:
     return mount.parent
 
 
+def test_a_slot_that_is_mounted_is_known_through_a_link_too(program: Program, tmp_path: Path) -> None:
+    """As for run=/var/run/edgekit: a second mount would fail, and the slot with it."""
+    program("set-state", "A", "good")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/A").symlink_to("/proc")  # a mount that every device has
+    assert program("start")[0] == 0
+    assert (tmp_path / "run/current").readlink() == tmp_path / "run/A"
+
+
 def test_a_state_that_cannot_be_written_keeps_no_good_slot_from_its_application(
     program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -345,6 +355,28 @@ def test_applications_that_ran_before_are_told_of_another_good_slot(
         assert (program("start")[0], program("mark-good")[0]) == (0, 0)
     run = tmp_path / "run"
     assert (tmp_path / "told").read_text() == f"{run}/B/install.sh --fallen-back {run}/current\n"
+
+
+def test_an_application_is_told_of_the_way_back_though_that_was_cut(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The service was stopped, or killed, between the way back and the application's command."""
+    killed = f"test -e {tmp_path}/cut || {{ touch {tmp_path}/cut; kill -9 $PPID; exit; }}"
+    tell = f"{killed}; echo $0 $1 $2 >> {tmp_path}/told"
+    for slot, does in (("A", f"case $1 in --fallen-back) {tell} ;; esac"), ("B", "test $1 = --check")):
+        script = tmp_path / "run" / slot / "install.sh"
+        script.parent.mkdir(parents=True)
+        script.write_text(f"{does}\n")
+    monkeypatch.setenv("PATH", f"{_without_mount(tmp_path)}:{os.environ['PATH']}")
+    program("set-state", "A", "good")
+    program("set-primary", "B")
+    assert program("start")[0] == 0
+    assert program("mark-good")[0] == -signal.SIGKILL
+    assert program.state.read_text() == "primary=A\nA=good\nB=bad\n"
+    for _ in range(2):
+        assert program("mark-good")[0] == 0
+    run = tmp_path / "run"
+    assert (tmp_path / "told").read_text() == f"{run}/A/install.sh --fallen-back {run}/current\n"
 
 
 def test_the_application_can_start_before_it_is_asked(trust: Trust) -> None:

@@ -62,7 +62,7 @@ current() { # the slot that applications see
     case $(readlink "$RUN/current" 2>/dev/null) in "$RUN/A") echo A ;; "$RUN/B") echo B ;; *) return 1 ;; esac
 }
 
-mounted() { grep -q " $RUN/$1 " /proc/mounts; }
+mounted() { grep -qF " $(readlink -f "$RUN/$1") " /proc/mounts; } # the kernel names no link, such as /var/run
 
 attach() { # SLOT
     if mounted "$1"; then return 0; fi
@@ -155,6 +155,7 @@ fall_back() { # SLOT that applications see, to the other one
     set_slot "$1" bad || say "$STATE cannot be written"
     left=$1 again=$(other "$1")
     if [ "$(get "$again")" = good ] && attach "$again"; then
+        : >"$UNTOLD" # until it is told: killed before that, the next mark-good does it
         show "$again"
         say "slot $again is active again"
         keep_primary "$again"
