@@ -255,6 +255,12 @@ class Program:
         done = subprocess.run(["sh", self.path, *arguments], capture_output=True, text=True, check=False, timeout=20)
         return done.returncode, done.stdout.strip()
 
+    def proven(self, *slots: str) -> None:
+        """As after mark-good of these slots, and of no other."""
+        self.state.parent.mkdir(parents=True, exist_ok=True)
+        lines = (f"{slot}={'good' if slot in slots else 'bad'}\n" for slot in "AB")
+        self.state.write_text(f"primary=A\n{''.join(lines)}")
+
 
 @pytest.fixture
 def program(trust: Trust, tmp_path: Path) -> Program:
@@ -269,11 +275,26 @@ def test_the_backend_keeps_what_rauc_tells_it(program: Program) -> None:
     assert program("set-primary", "B") == (0, "")
     assert program("get-primary") == (0, "B")
     assert program("get-state", "B") == (0, "bad")  # nobody has proven it
-    assert program("set-state", "A", "good") == (0, "")
-    assert program.state.read_text() == "primary=B\nA=good\nB=3\n"
-    assert program("get-state", "A") == (0, "good")
-    assert program("set-state", "A", "bad") == (0, "")
+    assert program.state.read_text() == "primary=B\nA=bad\nB=3\n"
     assert program("get-current") == (0, "A")
+    program.proven("A")
+    assert program("get-state", "A") == (0, "good")
+    assert program("set-state", "A", "good") == (0, "")
+    assert program("set-state", "A", "bad") == (0, "")
+    assert program("get-state", "A") == (0, "bad")
+
+
+def test_a_slot_is_not_good_because_rauc_says_so(program: Program, tmp_path: Path) -> None:
+    """`rauc status mark-good` at every boot: where no slot is active, RAUC takes A for the one in use."""
+    assert program("set-state", "A", "good") == (1, "")
+    assert not program.state.exists()
+    program("set-primary", "A")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/current").symlink_to(tmp_path / "run/A")
+    assert program("set-state", "A", "good") == (1, "")
+    program("set-state", "A", "bad")  # by hand, and taken back
+    assert program("set-state", "A", "good") == (0, "")
+    assert program("get-state", "A") == (0, "good")
 
 
 @pytest.mark.parametrize("words", [(), ("reboot",), ("set-primary",), ("set-primary", "C"), ("set-state", "A", "ok")])
@@ -290,7 +311,7 @@ def test_a_damaged_state_is_a_device_without_a_release(program: Program) -> None
 
 
 def test_a_new_slot_that_cannot_be_mounted_is_bad_and_a_good_one_may_be_there_another_time(program: Program) -> None:
-    program("set-state", "A", "good")
+    program.proven("A")
     program("set-primary", "B")
     assert program("start")[0] == 0
     assert program.state.read_text() == "primary=B\nA=good\nB=bad\n"
@@ -308,7 +329,7 @@ def _without_mount(folder: Path) -> Path:
 
 def test_a_slot_that_is_mounted_is_known_through_a_link_too(program: Program, tmp_path: Path) -> None:
     """As for run=/var/run/edgekit: a second mount would fail, and the slot with it."""
-    program("set-state", "A", "good")
+    program.proven("A")
     (tmp_path / "run").mkdir()
     (tmp_path / "run/A").symlink_to("/proc")  # a mount that every device has
     assert program("start")[0] == 0
@@ -320,7 +341,7 @@ def test_a_state_that_cannot_be_written_keeps_no_good_slot_from_its_application(
 ) -> None:
     """The data partition is full or read-only, and the new slot has its attempts left."""
     monkeypatch.setenv("PATH", f"{_without_mount(tmp_path)}:{os.environ['PATH']}")
-    program("set-state", "A", "good")
+    program.proven("A")
     program("set-primary", "B")
     program.state.with_name("state.new").mkdir()
     assert program("start")[0] == 0
@@ -331,7 +352,7 @@ def test_a_state_that_cannot_be_written_keeps_no_good_slot_from_its_application(
 def test_a_slot_that_is_good_or_was_marked_bad_by_hand_is_not_proven_again(program: Program, tmp_path: Path) -> None:
     assert program("mark-good") == (0, "")
     for state in ("good", "bad"):
-        program("set-state", "A", state)
+        program.proven(*"A" if state == "good" else "")
         (tmp_path / "run").mkdir(exist_ok=True)
         (tmp_path / "run/current").unlink(missing_ok=True)
         (tmp_path / "run/current").symlink_to(tmp_path / "run/A")
@@ -347,7 +368,7 @@ def test_applications_that_ran_before_are_told_of_another_good_slot(
         script = tmp_path / "run" / slot / "install.sh"
         script.parent.mkdir(parents=True)
         script.write_text(f"echo $0 $1 $2 >> {tmp_path}/told\n")
-        program("set-state", slot, "good")
+    program.proven("A", "B")
     monkeypatch.setenv("PATH", f"{_without_mount(tmp_path)}:{os.environ['PATH']}")
     assert (program("start")[0], program("mark-good")[0]) == (0, 0)
     program("set-state", "A", "bad")
@@ -368,7 +389,7 @@ def test_an_application_is_told_of_the_way_back_though_that_was_cut(
         script.parent.mkdir(parents=True)
         script.write_text(f"{does}\n")
     monkeypatch.setenv("PATH", f"{_without_mount(tmp_path)}:{os.environ['PATH']}")
-    program("set-state", "A", "good")
+    program.proven("A")
     program("set-primary", "B")
     assert program("start")[0] == 0
     assert program("mark-good")[0] == -signal.SIGKILL

@@ -173,6 +173,17 @@ tell() { # SLOT whose command tells the application what it sees now; no answer 
     release "$1" --fallen-back "$RUN/current" || say "the application was not told"
 }
 
+take_back() { # SLOT that was marked bad by hand; a service that says good at every boot proves nothing
+    case $(get "$1")=$(current || true) in
+        good=*) ;;
+        "bad=$1") set_slot "$1" good ;;
+        *)
+            say "slot $1 is not good before it was proven; rauc status mark-active gives it $ATTEMPTS attempts"
+            return 1
+            ;;
+    esac
+}
+
 installed() { # RAUC's installation fails where this does, and so does what the server is told that sent the release
     name=$(other "$(current || echo A)")
     if attach "$name" && release "$name" --check; then
@@ -195,7 +206,7 @@ case ${1:-${RAUC_TARGET_SLOTS:+installed}} in
     get-state) slot "${2:-}" && if [ "$(get "$2")" = good ]; then echo good; else echo bad; fi ;;
     set-state)
         slot "${2:-}"
-        case ${3:-} in good | bad) set_slot "$2" "$3" ;; *) usage ;; esac
+        case ${3:-} in good) take_back "$2" ;; bad) set_slot "$2" bad ;; *) usage ;; esac
         ;;
     *) usage ;;
 esac
