@@ -96,7 +96,11 @@ def test_archives_of_a_signed_package_are_bounded(folder: Path, archive: int, da
 
 
 @needs["mender-artifact"]
-@pytest.mark.parametrize("text", [b'{"%s": 1}' % (b"z" * 10**6), b"[" * 10**6, b"[" + b"1," * 3 * 10**6 + b"1]"])
+@pytest.mark.parametrize(
+    "text",
+    [b'{"%s": 1}' % (b"z" * 10**6), b"[" * 10**6, b"[" + b"1," * 3 * 10**6 + b"1]"],
+    ids=["long", "deep", "large"],  # what a test is called is in its environment, too, and of the tools it starts
+)
 def test_a_signed_header_is_bounded_and_so_is_what_is_said_of_it(folder: Path, text: bytes) -> None:
     parts = {member.name: member.data for member in read_tar(bundle(folder, "mender").read_bytes())}
     payload = read_tar(parts["data/0000.tar"])[0].data
