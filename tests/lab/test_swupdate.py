@@ -119,7 +119,7 @@ def test_updates_follow_each_other_and_a_bad_one_changes_nothing(mode: str, devi
     again = device.install(bundles("1.1.0", mode))
     assert again.accepted, again.output
     assert device.active() == "1.1.0"
-    assert [path.name for path in (device.top / "var-lib/edgekit/incoming").iterdir()] == ["demo.lock"]
+    assert [path.name for path in (device.top / "var-lib/edgekit/incoming").iterdir()] == [".demo.lock"]
 
 
 def test_killed_at_any_moment_the_old_or_the_new_release_is_active(
@@ -195,7 +195,7 @@ def test_a_hook_that_outlives_swupdate_is_waited_for(mode: str, device: Swupdate
     second, third = bundles("1.1.0", mode), bundles("1.2.0", mode)
     script = (
         f"sh {device.program} install {second} & first=$!; "
-        f"until [ -e {ROOT}/incoming/demo.log ]; do sleep 0.01; done; "
+        f"until [ -e {ROOT}/incoming/.demo.log ]; do sleep 0.01; done; "
         f"sleep 0.1; kill -9 $(pidof swupdate) $first; "
         f"while pidof swupdate >/dev/null; do sleep 0.05; done; sh {device.program} install {third}"
     )

@@ -330,6 +330,17 @@ def test_the_hook_is_quiet_unless_something_failed(
 
 
 @pytest.mark.skipif(shutil.which("flock") is None, reason="flock is not installed")
+def test_what_others_are_called_is_in_no_model_s_way(
+    hook: Callable[..., "subprocess.CompletedProcess[str]"], tmp_path: Path
+) -> None:
+    for name in ("demo.log", "demo.lock", "demo"):  # the first two were killed behind their preinst
+        assert hook("preinst", "directory", str(tmp_path), name).returncode == 0
+        (tmp_path / "incoming" / name).mkdir()
+    (tmp_path / "incoming/demo/install.sh").touch()
+    assert hook("postinst", "directory", str(tmp_path), "demo").returncode == 0
+
+
+@pytest.mark.skipif(shutil.which("flock") is None, reason="flock is not installed")
 def test_the_hook_never_fills_the_active_slot(
     hook: Callable[..., "subprocess.CompletedProcess[str]"], tmp_path: Path
 ) -> None:

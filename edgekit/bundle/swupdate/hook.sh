@@ -8,6 +8,7 @@ set -eu
 
 step=$1 mode=$2 root=$3 model=$4 slot=${5:-} device=${6:-}
 incoming=$root/incoming/$model
+beside=$root/incoming/.$model # no model is called like this: .log is its log, .lock its lock
 slots=$root/slots/$model
 here=$slots/$slot
 
@@ -21,7 +22,7 @@ lock() {
   mkdir -p "$root/incoming"
   chmod 700 "$root/incoming"
   command -v flock >/dev/null || fail "flock is not on this device; install util-linux."
-  exec 9>"$root/incoming/$model.lock"
+  exec 9>"$beside.lock"
   tries=0
   until flock -n 9; do
     tries=$((tries + 1))
@@ -34,16 +35,16 @@ lock() {
 agent() {
   folder=$1 status=0
   shift
-  sh "$folder/install.sh" --root "$root" "$@" >"$incoming.log" 2>&1 9>&- || status=$?
+  sh "$folder/install.sh" --root "$root" "$@" >"$beside.log" 2>&1 9>&- || status=$?
   if [ "$status" = 0 ]; then said; else said >&2; fi
-  rm -f "$incoming.log"
+  rm -f "$beside.log"
   return "$status"
 }
 
 # An application's colours, a quote or half a character would make suricatta's report one that hawkBit refuses, and the
 # release one that is tried again and again
 said() {
-  LC_ALL=C tr -cd '\n !#-[]-~' <"$incoming.log"
+  LC_ALL=C tr -cd '\n !#-[]-~' <"$beside.log"
 }
 
 install_directory() {
