@@ -60,7 +60,7 @@ def test_a_verity_bundle_is_installed_and_one_whose_payload_was_changed_is_not(g
     try:
         assert _install(guest, "old").exit_code == 0
         # its golden vectors would take a minute on the emulated CPU; test_rauc.py proves them on slots of this machine
-        guest.run("sed", "-i", "s/^B=3$/B=good/", STATE)
+        guest.run("sed", "-i", "s/^B=.*/B=good/", STATE)
         refused = _install(guest, "changed")
         assert b"edgekit-slot: slot B is active" in refused.stderr
         assert refused.exit_code != 0
