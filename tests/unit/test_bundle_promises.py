@@ -155,13 +155,13 @@ def test_a_flipped_bit_anywhere_is_refused(name: Format, shop: Workshop) -> None
 
 @every_format
 @pytest.mark.slow
-def test_a_flipped_bit_is_refused_at_four_thousand_places(name: Format, shop: Workshop) -> None:
-    """Most of them around the payload, where signatures and framing are."""
+def test_a_flipped_bit_is_refused_at_a_thousand_places(name: Format, shop: Workshop) -> None:
+    """Most of them around the payload, where signatures and framing are; the --tampered N of bundle_table tries more."""
     data, chance = shop.bytes(name), random.Random(2)
     payload = verify_bytes(data, shop.trust, Policy(now=NOW)).opened.payload
     start = data.find(payload) if len(payload) < len(data) else -1
     around = [*range(start), *range(start + len(payload), len(data))] if start >= 0 else [*range(len(data))]
-    places = {*chance.sample(around, min(3500, len(around))), *chance.sample(range(len(data)), 500)}
+    places = {*chance.sample(around, min(850, len(around))), *chance.sample(range(len(data)), 150)}
     for at in places:
         refusal(data[:at] + bytes([data[at] ^ 1 << chance.randrange(8)]) + data[at + 1 :], shop.trust)
 
@@ -392,7 +392,7 @@ def _spliced(data: bytes, place: float, removed: int, new: bytes) -> bytes:
 
 
 @every_format
-@pytest.mark.parametrize("examples", [50, pytest.param(2000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [50, pytest.param(500, marks=pytest.mark.slow)])
 def test_whatever_is_done_to_a_bundle_only_it_is_accepted(name: Format, examples: int, shop: Workshop) -> None:
     original = shop.bytes(name)
 
