@@ -156,7 +156,7 @@ def test_a_flipped_bit_anywhere_is_refused(name: Format, shop: Workshop) -> None
 @every_format
 @pytest.mark.slow
 def test_a_flipped_bit_is_refused_at_a_thousand_places(name: Format, shop: Workshop) -> None:
-    """Most of them around the payload, where signatures and framing are; the --tampered N of bundle_table tries more."""
+    """Most of them around the payload, where signatures and framing are; bundle_table tries any number."""
     data, chance = shop.bytes(name), random.Random(2)
     payload = verify_bytes(data, shop.trust, Policy(now=NOW)).opened.payload
     start = data.find(payload) if len(payload) < len(data) else -1
