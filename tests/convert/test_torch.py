@@ -1,5 +1,7 @@
 """PyTorch through the child process: .pt2, functions and TorchScript, against PyTorch itself (the fidelity check)."""
 
+import json
+import re
 import shutil
 import subprocess
 import sys
@@ -149,30 +151,39 @@ def test_an_open_batch_and_nhwc(folder: Path, tmp_path: Path) -> None:
     assert true(model, 1e-5)
 
 
-@pytest.mark.parametrize(
-    ("spec", "weights", "message"),
-    [
-        (
-            "torch_nets:small",
-            "other.pth",
-            r"missing in the file: conv\.weight, .* and 2 more; not in the network: other",
-        ),
-        ("torch_nets:small", "bomb.pth", "hold more than tensors"),
-        ("torch_nets:small", "shape.pth", r"other shapes: linear\.weight is \(3, 6\), the network's \(2, 6\)"),
-        ("torch_nets:small", "none.pth", "cannot be read: No such file"),
-        ("torch_nets:small", "damaged.safetensors", "are damaged or no weights at all"),
-        ("torch_nets:number", None, "gave a int, not a torch.nn.Module"),
-        ("torch_nets:absent", None, "is not found: module 'torch_nets' has no attribute 'absent'"),
-        ("train.pt2", None, r"exported in training mode \(aten::batch_norm"),
-        ("torch_nets:Counting", None, "writes 'b_count' while it computes, and a .tflite would not remember that"),
-    ],
+REFUSED = (
+    (
+        "torch_nets:small",
+        "other.pth",
+        r"missing in the file: conv\.weight, .* and 2 more; not in the network: other",
+    ),
+    ("torch_nets:small", "bomb.pth", "hold more than tensors"),
+    ("torch_nets:small", "shape.pth", r"other shapes: linear\.weight is \(3, 6\), the network's \(2, 6\)"),
+    ("torch_nets:small", "none.pth", "cannot be read: No such file"),
+    ("torch_nets:small", "damaged.safetensors", "are damaged or no weights at all"),
+    ("torch_nets:number", None, "gave a int, not a torch.nn.Module"),
+    ("torch_nets:absent", None, "is not found: module 'torch_nets' has no attribute 'absent'"),
+    ("train.pt2", None, r"exported in training mode \(aten::batch_norm"),
+    ("torch_nets:Counting", None, "writes 'b_count' while it computes, and a .tflite would not remember that"),
 )
+
+
 @pytest.mark.slow
-def test_refusals(folder: Path, tmp_path: Path, spec: str, weights: str | None, message: str) -> None:
-    source = open_source(spec, directory=folder, weights=folder / weights if weights else None)
-    hints = {"x": hint(1, 3)} if spec.endswith("Counting") else SMALL
-    with pytest.raises(SourceError, match=message):
-        describe(source, hints=hints, log_folder=tmp_path)
+def test_refusals(folder: Path) -> None:
+    small = {name: (shape.shape, shape.dtype) for name, shape in SMALL.items()}
+    asked = [(spec, weights, {"x": ((1, 3), None)} if "Count" in spec else small) for spec, weights, _ in REFUSED]
+    command = [sys.executable, str(HERE / "refuse_torch.py"), str(folder)]
+    done = subprocess.run(command, input=json.dumps(asked), capture_output=True, check=True, text=True)
+    said = json.loads(done.stdout.splitlines()[-1])
+    for (spec, weights, message), answer in zip(REFUSED, said, strict=True):
+        assert re.search(message, answer), f"{spec} with {weights}: {answer!r}"
+
+
+@pytest.mark.slow
+def test_a_refusal_comes_through_the_child_process(folder: Path, tmp_path: Path) -> None:
+    source = open_source("torch_nets:small", directory=folder, weights=folder / "bomb.pth")
+    with pytest.raises(SourceError, match="hold more than tensors"):
+        describe(source, hints=SMALL, log_folder=tmp_path)
 
 
 @pytest.mark.slow
