@@ -19,6 +19,7 @@ SHARED = {"_guest": "guest", "_sshd": "devices", "_arm64": "devices"}
 """Fixture that takes long to bring up -> the group of the tests that have it: one worker brings it up, once."""
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist looks at the marks in a hook of the same name
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What a worker runs as a whole, beside the other: the tests of a device; others by module, or folder of them."""
     lab = Path(__file__).parent
@@ -47,7 +48,7 @@ def _arm64(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arm64]:
     yield from _brought_up(2, arm64, tmp_path_factory.mktemp("tier2"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # an emulated machine that waits takes half a CPU from whoever comes next
 def _guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
     yield from _brought_up(3, guest, tmp_path_factory.mktemp("tier3"))
 
