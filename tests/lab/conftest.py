@@ -21,13 +21,20 @@ SHARED = {"_guest": "guest", "_sshd": "devices", "_arm64": "devices"}
 
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist looks at the marks in a hook of the same name
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What a worker runs as a whole, beside the other: the tests of a device; others by module, or folder of them."""
+    """What a worker runs as a whole, beside the others: the tests of a device; others by module, or folder of them.
+
+    Those of the devices come first: they take longest, and wait more than they compute.
+    """
     lab = Path(__file__).parent
-    for item in items:
-        if isinstance(item, pytest.Function) and item.path.is_relative_to(lab):
-            shared = [group for fixture, group in SHARED.items() if fixture in item.fixturenames]
-            module = item.path.relative_to(lab).parts[0]
-            item.add_marker(pytest.mark.xdist_group(shared[0] if shared else module))
+    shared = {item: _shared(item) for item in items if item.path.is_relative_to(lab)}
+    for item, group in shared.items():
+        item.add_marker(pytest.mark.xdist_group(group or item.path.relative_to(lab).parts[0]))
+    items.sort(key=lambda item: shared.get(item) is None)
+
+
+def _shared(item: pytest.Item) -> str | None:
+    names = item.fixturenames if isinstance(item, pytest.Function) else []
+    return next((group for fixture, group in SHARED.items() if fixture in names), None)
 
 
 def _brought_up(tier: int, start: Callable[[Path], AbstractContextManager[D]], folder: Path) -> Iterator[D]:
