@@ -26,7 +26,7 @@ test-slow: setup  ## the tests that take more than ten seconds each
 	@$(BIN)/python -m pytest -q -m "slow and not lab" -n 2 --dist loadgroup
 
 test-lab: setup  ## real sshd, faults, an arm64 userland, an arm64 machine with sensors (root)
-	@$(BIN)/python -m pytest tests/lab -q -m lab -n 3 --dist loadgroup --no-loadscope-reorder
+	@$(BIN)/python -m pytest tests/lab -q -m lab -n 2 --dist loadgroup --no-loadscope-reorder
 
 lint: setup  ## ruff, mypy strict, layers, Python of the agent
 	@$(BIN)/ruff check .

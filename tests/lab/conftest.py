@@ -15,26 +15,23 @@ from tests.lab.machine import LabUnavailable
 from tests.lab.tier1 import Sshd, tier1
 
 D = TypeVar("D")
-SHARED = {"_guest": "guest", "_sshd": "devices", "_arm64": "devices"}
+SHARED = {"_guest": "guest", "_arm64": "arm64", "built": "firmware", "real": "firmware"}
 """Fixture that takes long to bring up -> the group of the tests that have it: one worker brings it up, once."""
+LONG = "at_any_moment"
+"""In the name of a test that takes minutes."""
 
 
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist looks at the marks in a hook of the same name
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What a worker runs as a whole, beside the others: the tests of a device; others by module, or folder of them.
-
-    Those of the devices come first: they take longest, and wait more than they compute.
-    """
-    lab = Path(__file__).parent
-    shared = {item: _shared(item) for item in items if item.path.is_relative_to(lab)}
-    for item, group in shared.items():
-        item.add_marker(pytest.mark.xdist_group(group or item.path.relative_to(lab).parts[0]))
-    items.sort(key=lambda item: shared.get(item) is None)
-
-
-def _shared(item: pytest.Item) -> str | None:
-    names = item.fixturenames if isinstance(item, pytest.Function) else []
-    return next((group for fixture, group in SHARED.items() if fixture in names), None)
+    """Groups first, then long tests: the others fill what is left, so that no worker ends long after the other."""
+    order = dict.fromkeys(items, 3)
+    for item in items:
+        if isinstance(item, pytest.Function) and item.path.is_relative_to(Path(__file__).parent):
+            group = next((group for fixture, group in SHARED.items() if fixture in item.fixturenames), None)
+            if group is not None:
+                item.add_marker(pytest.mark.xdist_group(group))
+            order[item] = 0 if group is not None else 1 if LONG in item.name else 2
+    items.sort(key=order.__getitem__)
 
 
 def _brought_up(tier: int, start: Callable[[Path], AbstractContextManager[D]], folder: Path) -> Iterator[D]:
