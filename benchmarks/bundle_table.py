@@ -199,7 +199,7 @@ def killed(bundles: Bundles, lab: Lab, folder: Path, count: int, length_s: float
                 if not outcome.killed and active != NEXT:
                     print(f"  {bundles.name}: not installed: {outcome.output[-2000:]}", file=sys.stderr)
                     kept -= 1
-            switched += active == NEXT
+            switched += outcome.killed and active == NEXT
             again = client.install(bundles.path(NEXT))
             if not (again.accepted and client.active() == NEXT):
                 print(f"  {bundles.name}: the retry failed: {again.output[-2000:]}", file=sys.stderr)
