@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from tests.lab.clients.types import Outcome
 from tests.lab.machine import children
@@ -56,14 +57,7 @@ def run_until(
     With ``kill_after_s`` its first process gets SIGKILL then, and the kernel ends all others of the namespace.
     """
     killed = False
-    process = subprocess.Popen(
-        [*boot, *map(str, command)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=stderr,
-        env=dict(environment),
-        start_new_session=True,
-    )
+    process = _started(command, environment, boot, subprocess.PIPE, stderr)
     try:
         output, errors = process.communicate(timeout=timeout_s if kill_after_s is None else kill_after_s)
     except subprocess.TimeoutExpired:
@@ -79,19 +73,29 @@ def run_until(
 def service(command: Sequence[str | Path], *, environment: Mapping[str, str], log: Path) -> Iterator[Callable[[], str]]:
     """The device is on, and ``command`` runs; yields what it said since. Then the power goes."""
     with log.open("wb") as stream:
-        process = subprocess.Popen(
-            [*BOOT, *map(str, command)],
-            stdin=subprocess.DEVNULL,
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            env=dict(environment),
-            start_new_session=True,
-        )
+        process = _started(command, environment, BOOT, stream, subprocess.STDOUT)
         try:
             yield lambda: log.read_text(errors="replace")
         finally:
             _cut(process)
             process.wait(TIMEOUT_S)
+
+
+def _started(
+    command: Sequence[str | Path],
+    environment: Mapping[str, str],
+    boot: Sequence[str],
+    stdout: int | IO[bytes],
+    stderr: int,
+) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [*boot, *map(str, command)],
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=stderr,
+        env=dict(environment),
+        start_new_session=True,
+    )
 
 
 def _cut(process: "subprocess.Popen[bytes]") -> bool:
